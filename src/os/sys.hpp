@@ -1,0 +1,68 @@
+// The one seam through which every system call is made.
+//
+// `sys::call<::pipe2>(fds, flags)` makes the call and turns -1 (for a pointer: MAP_FAILED or null)
+// into the Error that errno holds. Nothing else in the library calls the kernel, so in a test build
+// this is where a test makes the n-th call fail, whatever it is.
+//
+// Calls that give something back (close, munmap, unlink of a name we made) go through
+// `sys::release`: nothing can be done about their failure, and a test cannot inject one.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <type_traits>
+
+#include <parley/error.hpp>
+
+namespace parley::os::sys {
+
+#if PARLEY_TEST_SEAM
+/// What a test decided about this thread's next system calls.
+struct Injection {
+  int calls_until_failure = 0;  ///< 1: the next one fails, once. 0: none does.
+  Error error = Error::io;
+  bool fired = false;
+};
+
+inline constinit thread_local Injection injection;
+
+inline auto must_fail() noexcept -> bool {
+  if (injection.calls_until_failure == 0) return false;
+  --injection.calls_until_failure;
+  if (injection.calls_until_failure != 0) return false;
+  injection.fired = true;
+  errno = static_cast<int>(injection.error);
+  return true;
+}
+#else
+constexpr auto must_fail() noexcept -> bool {
+  return false;
+}
+#endif
+
+/// Makes one system call. The arguments are passed as they are; the result is the call's own.
+template <auto function, class... Arguments>
+auto call(Arguments... arguments) -> Result<decltype(function(arguments...))> {
+  using Value = decltype(function(arguments...));
+  if (must_fail()) return failure(last_error());
+  const Value value = function(arguments...);
+  if constexpr (std::is_pointer_v<Value>) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): MAP_FAILED is an integer cast to a pointer.
+    if (value == nullptr || value == reinterpret_cast<Value>(-1)) return failure(last_error());
+  } else {
+    if (value == static_cast<Value>(-1)) return failure(last_error());
+  }
+  return value;
+}
+
+/// Gives something back to the kernel. errno is as it was.
+template <auto function, class... Arguments>
+void release(Arguments... arguments) noexcept {
+  const int saved = errno;
+  static_cast<void>(function(arguments...));
+  errno = saved;
+}
+
+}  // namespace parley::os::sys

@@ -1,0 +1,67 @@
+// Makes each system call of an operation fail in turn, and looks at what it leaves behind.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <string>
+
+#include <parley/error.hpp>
+
+#include "os/sys.hpp"
+#include "support/descriptors.hpp"
+
+namespace parley::test {
+
+/// What an operation under test ended with: nothing, or its error.
+using Outcome = Result<void>;
+
+inline void check_succeeded(const Outcome& outcome) {
+  const std::string why = outcome ? "" : message(outcome.error());
+  CAPTURE(why);
+  CHECK(outcome.has_value());
+}
+
+/// Runs `operation` again and again, failing its 1st, 2nd, 3rd … system call with EIO until one run
+/// makes no further call. Each failed run must end in that very error and leave as many descriptors
+/// open as before. `operation` gives up all that it made before it returns; what it needs
+/// beforehand is made outside of it. Returns how many calls were made to fail, for the test to
+/// check that there were any.
+inline auto fail_each_call(const std::function<Outcome()>& operation) -> int {
+  constexpr int calls_at_most = 1000;
+  for (int call = 1; call <= calls_at_most; ++call) {
+    const auto before = open_descriptors();
+    os::sys::injection = {.calls_until_failure = call, .error = Error::io};
+    const Outcome outcome = operation();
+    const bool fired = os::sys::injection.fired;
+    os::sys::injection = {};
+    CAPTURE(call);
+    CHECK(open_descriptors() == before);
+    if (!fired) {
+      check_succeeded(outcome);
+      return call - 1;
+    }
+    CHECK_FALSE(outcome.has_value());
+    if (!outcome) CHECK(outcome.error() == Error::io);
+  }
+  FAIL("the operation never ends");
+  return 0;
+}
+
+/// Interrupts each system call of `operation` in turn with EINTR; it must succeed all the same.
+inline auto interrupt_each_call(const std::function<Outcome()>& operation) -> int {
+  constexpr int calls_at_most = 1000;
+  for (int call = 1; call <= calls_at_most; ++call) {
+    os::sys::injection = {.calls_until_failure = call, .error = Error::interrupted};
+    const Outcome outcome = operation();
+    const bool fired = os::sys::injection.fired;
+    os::sys::injection = {};
+    CAPTURE(call);
+    check_succeeded(outcome);
+    if (!fired) return call - 1;
+  }
+  FAIL("the operation never ends");
+  return 0;
+}
+
+}  // namespace parley::test
