@@ -1,0 +1,71 @@
+#include "terminal.hpp"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <string>
+
+namespace parley::cli {
+namespace {
+
+constexpr int narrowest = 20;
+constexpr int widest = 1000;
+
+auto variable(const char* name) -> std::string_view {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view() : value;
+}
+
+auto columns_of(int fd) -> int {
+  int columns = 0;
+  const auto text = variable("COLUMNS");
+  std::from_chars(text.data(), text.data() + text.size(), columns);
+  winsize size{};
+  if (columns <= 0 && ioctl(fd, TIOCGWINSZ, &size) == 0) columns = size.ws_col;
+  return columns <= 0 ? Terminal{}.columns : std::clamp(columns, narrowest, widest);
+}
+
+auto write_all(int fd, std::string_view text) -> Result<void> {
+  while (!text.empty()) {
+    const ssize_t count = write(fd, text.data(), text.size());
+    if (count >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(count));
+    } else if (errno != EINTR) {
+      return failure(last_error());
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+auto terminal_at(int fd) -> Terminal {
+  const bool is_terminal = isatty(fd) == 1;
+  const bool is_dumb = variable("TERM").empty() || variable("TERM") == "dumb";
+  return {.is_terminal = is_terminal,
+          .has_colour = is_terminal && !is_dumb && variable("NO_COLOR").empty(),
+          .columns = columns_of(fd)};
+}
+
+auto write_output(std::string_view text) -> Result<void> {
+  return write_all(STDOUT_FILENO, text);
+}
+
+void complain(std::string_view line) {
+  // One write, so that lines of several processes do not mix. If it fails there is nobody to tell.
+  static_cast<void>(write_all(STDERR_FILENO, "parley: " + std::string(line) + "\n"));
+}
+
+void occupy_standard_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    // The lowest free number is this one. Opened the wrong way round: using it is an error still.
+    static_cast<void>(open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
+}  // namespace parley::cli
