@@ -22,7 +22,7 @@ configure_file(cmake/parley.pc.in ${PROJECT_BINARY_DIR}/parley.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/parley.pc DESTINATION ${pkgconfig_dir} COMPONENT dev)
 
 if(PARLEY_CLI)
-  install(TARGETS parley_cli DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
+  install(TARGETS parley_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
   install(FILES man/parley.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command)
 endif()
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT command)
