@@ -20,19 +20,26 @@ namespace {
 
 void do_nothing(int) {}
 
-/// The highest real-time signal that is ours already or that the program leaves at its default.
-auto claim_signal() -> Result<int> {
+auto claim(int signal) -> Result<int> {
+  struct sigaction ours{};
+  ours.sa_handler = do_nothing;  // without SA_RESTART: it is there to interrupt
+  PARLEY_TRY(sys::call<::sigaction>(signal, &ours, nullptr));
+  return signal;
+}
+
+/// The highest real-time signal that is ours already or that the program leaves at its default. One
+/// that this thread blocks only where there is no other: the program may wait for it by sigwait(3).
+auto claim_signal(const sigset_t& blocked) -> Result<int> {
+  std::optional<int> spare;
   for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
     struct sigaction action{};
     PARLEY_TRY(sys::call<::sigaction>(signal, nullptr, &action));
     if (action.sa_handler == do_nothing) return signal;
     if (action.sa_handler != SIG_DFL) continue;
-    struct sigaction ours{};
-    ours.sa_handler = do_nothing;  // without SA_RESTART: it is there to interrupt
-    PARLEY_TRY(sys::call<::sigaction>(signal, &ours, nullptr));
-    return signal;
+    if (sigismember(&blocked, signal) == 0) return claim(signal);
+    if (!spare) spare = signal;
   }
-  return failure(Error::busy);
+  return spare ? claim(*spare) : failure(Error::busy);
 }
 
 }  // namespace
@@ -62,7 +69,9 @@ auto wait_ready(BorrowedFd fd, short events, Deadline deadline) -> Result<short>
 }
 
 auto Alarm::set(Deadline deadline) -> Result<Alarm> {
-  const int signal = PARLEY_TRY(claim_signal());
+  sigset_t before{};
+  pthread_sigmask(SIG_BLOCK, nullptr, &before);
+  const int signal = PARLEY_TRY(claim_signal(before));
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = signal;
@@ -71,10 +80,9 @@ auto Alarm::set(Deadline deadline) -> Result<Alarm> {
   PARLEY_TRY(sys::call<::timer_create>(CLOCK_MONOTONIC, &event, &timer));
 
   sigset_t only{};
-  sigset_t before{};
   sigemptyset(&only);
   sigaddset(&only, signal);
-  pthread_sigmask(SIG_UNBLOCK, &only, &before);
+  pthread_sigmask(SIG_UNBLOCK, &only, nullptr);
   Alarm alarm(timer, signal, sigismember(&before, signal) == 1);
 
   const auto point = deadline.point().time_since_epoch();

@@ -42,8 +42,9 @@ auto when_ready(BorrowedFd fd, short events, Deadline deadline, Attempt attempt)
 ///
 /// A timer sends a real-time signal to this very thread, at the deadline and every millisecond
 /// after it, so that a call which begins just after the first one is interrupted as well. The
-/// signal is the highest one whose action is still the default; it gets a handler of ours that does
-/// nothing, so no handler of the program ever runs. Unblocked in this thread while the alarm lives.
+/// signal is the highest one whose action is still the default, one that this thread does not block
+/// if there is any; it gets a handler of ours that does nothing, so no handler of the program ever
+/// runs. Unblocked in this thread while the alarm lives.
 class Alarm {
  public:
   /// `busy` when the program uses every real-time signal itself.
