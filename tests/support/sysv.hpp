@@ -1,0 +1,61 @@
+// System V objects in tests: removed at the end, counted in an IPC namespace of the test's own.
+#pragma once
+
+#include <sys/types.h>
+
+#include <utility>
+
+#include <parley/os/descriptor.hpp>
+#include <parley/os/sysv/key.hpp>
+
+#include "support/temp_dir.hpp"
+
+namespace parley::test {
+
+/// An object that is removed when the test ends, unless the test did so.
+template <class Object>
+class Scoped {
+ public:
+  explicit Scoped(Object object) : object_(std::move(object)) {}
+  Scoped(const Scoped&) = delete;
+  auto operator=(const Scoped&) -> Scoped& = delete;
+  ~Scoped() { static_cast<void>(object_.remove()); }
+
+  auto operator->() const -> const Object* { return &object_; }
+  auto operator*() const -> const Object& { return object_; }
+
+ private:
+  Object object_;
+};
+
+/// A key that nobody else uses: made of the random name of a directory of the test's own.
+class OwnKey {
+ public:
+  OwnKey();
+
+  [[nodiscard]] auto key() const -> os::sysv::Key { return key_; }
+
+ private:
+  TempDir directory_;
+  os::sysv::Key key_;
+};
+
+/// While it lives, this process is in an IPC namespace of its own, empty at first, which takes all
+/// that is in it along. `is_entered()` is false where the machine refuses that.
+class IpcNamespace {
+ public:
+  IpcNamespace();
+  IpcNamespace(const IpcNamespace&) = delete;
+  auto operator=(const IpcNamespace&) -> IpcNamespace& = delete;
+  ~IpcNamespace();
+
+  [[nodiscard]] auto is_entered() const -> bool { return before_.is_open(); }
+
+ private:
+  os::OwnedFd before_;
+};
+
+/// Makes this process, a peer, an unprivileged one for good. False if it is not root.
+auto become_nobody() -> bool;
+
+}  // namespace parley::test
