@@ -24,7 +24,7 @@ auto main() -> int {
     // A reader that trusts nobody looks at the seals before it relies on the memory.
     if (!memory.seals().value().shrink) _exit(1);
     if (memory.map().error() != Error::not_permitted) _exit(1);
-    const auto mapping = memory.map_read_only().value();
+    const auto mapping = memory.reopen_read_only().value().map_read_only().value();
     std::printf("%.*s\n", static_cast<int>(mapping.size_bytes()),
                 reinterpret_cast<const char*>(mapping.bytes().data()));
     std::fflush(stdout);

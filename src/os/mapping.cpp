@@ -118,7 +118,8 @@ auto Mapping::of(BorrowedFd fd, const MapOptions& options) -> Result<Mapping> {
   return Mapping(PARLEY_TRY(map(fd, PROT_READ | PROT_WRITE, 0, options)));
 }
 
-auto Mapping::anonymous(const MapOptions& options) -> Result<Mapping> {
+auto Mapping::anonymous(std::size_t size_bytes, MapOptions options) -> Result<Mapping> {
+  options.range = {.size_bytes = size_bytes};
   return Mapping(
       PARLEY_TRY(map(BorrowedFd::from_number(-1), PROT_READ | PROT_WRITE, MAP_ANONYMOUS, options)));
 }

@@ -190,8 +190,8 @@ class Mapping : public MappedMemory {
   static auto of(BorrowedFd fd, const MapOptions& options = {}) -> Result<Mapping>;
 
   /// Fresh zeroed memory without a descriptor; if shared, with the children that are forked
-  /// afterwards. The range's size is asked for, its offset is 0. MAP_ANONYMOUS
-  static auto anonymous(const MapOptions& options) -> Result<Mapping>;
+  /// afterwards. The options' range means nothing here. MAP_ANONYMOUS
+  static auto anonymous(std::size_t size_bytes, MapOptions options = {}) -> Result<Mapping>;
 
   [[nodiscard]] auto bytes() const noexcept -> std::span<std::byte> {
     return {address(), size_bytes()};

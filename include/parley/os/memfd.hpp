@@ -13,10 +13,11 @@ namespace parley::os {
 struct Seals {
   bool shrink = false;
   bool grow = false;
-  bool write = false;         ///< Nobody writes. `busy` while a writable shared mapping exists.
+  bool write = false;         ///< Nobody writes.
   bool future_write = false;  ///< Only the writable mappings that exist now go on writing.
-  bool exec = false;          ///< Its execute permission cannot be changed. Linux 6.3.
-  bool seal = false;          ///< No further seals.
+  bool exec = false;  ///< Nobody changes its execute permission. Where it has that, all of the
+                      ///< above too. Linux 6.3.
+  bool seal = false;  ///< No further seals.
 
   auto operator==(const Seals&) const noexcept -> bool = default;
 };
@@ -57,8 +58,12 @@ class Memfd : public WritableMemory {
   /// SIGBUS.
   static auto adopt(OwnedFd fd) -> Result<Memfd>;
 
-  /// `not_permitted` once sealed against it, `busy` for `write` with a writable mapping about,
-  /// `invalid` for memory that has no seals.
+  /// `not_permitted` once sealed against it, `invalid` for memory that has no seals. `busy` for
+  /// `write` while there is a shared mapping that is writable or could be made so by `protect`, as
+  /// is every one that was made through a descriptor that writes: unmap them first.
+  ///
+  /// Before Linux 6.7 a descriptor that writes cannot map memory that is sealed against it, shared,
+  /// even for reading (`not_permitted`): `reopen_read_only` and map that.
   auto add_seals(const Seals& seals) -> Result<void>;
   [[nodiscard]] auto seals() const -> Result<Seals>;
 

@@ -46,7 +46,7 @@ auto SharedMemory::create_unnamed(const SharedMemoryOptions& options) -> Result<
       OwnedFd::from_number(PARLEY_TRY(sys::call<::open>(directory, flags, options.mode))));
   if (options.size_bytes == 0) return memory;
   PARLEY_TRY(memory.resize(options.size_bytes));
-  if (options.reserve) PARLEY_TRY(memory.reserve());
+  if (options.reserve) PARLEY_TRY(memory.reserve({.size_bytes = options.size_bytes}));
   return memory;
 }
 

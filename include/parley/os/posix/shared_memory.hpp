@@ -55,8 +55,8 @@ class SharedMemory : public WritableMemory {
   /// objects are, open for reading and writing.
   static auto adopt(OwnedFd fd) -> Result<SharedMemory>;
 
-  /// Takes the name away; who has it open or mapped goes on using it. `not_found`, and for another
-  /// user's `access_denied` or, as /dev/shm is sticky, `not_permitted`. shm_unlink(3)
+  /// Takes the name away; who has it open or mapped goes on using it. `not_found`,
+  /// `access_denied` for another user's, as /dev/shm is sticky. shm_unlink(3)
   static auto unlink(std::string_view name) -> Result<void>;
 
  private:

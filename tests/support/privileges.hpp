@@ -1,0 +1,27 @@
+// Trying something as another user, for tests of permissions.
+#pragma once
+
+#include <doctest/doctest.h>
+#include <grp.h>
+#include <unistd.h>
+
+#include "support/skip.hpp"
+
+namespace parley::test {
+
+/// Whether this process can become another user; where not, says that the test is skipped.
+inline auto can_become_another_user() -> bool {
+  if (geteuid() == 0) return true;
+  skip("only root can become another user");
+  return false;
+}
+
+/// For a Peer: this process becomes a user who owns nothing, without a way back.
+inline void become_nobody() {
+  constexpr unsigned nobody = 65534;
+  REQUIRE(setgroups(0, nullptr) == 0);
+  REQUIRE(setresgid(nobody, nobody, nobody) == 0);
+  REQUIRE(setresuid(nobody, nobody, nobody) == 0);
+}
+
+}  // namespace parley::test
