@@ -25,7 +25,7 @@ auto require_fifo(const struct stat& status) -> Result<void> {
 
 auto require_fifo(BorrowedFd fd) -> Result<void> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
   return require_fifo(status);
 }
 
@@ -124,7 +124,7 @@ auto Fifo::both_ends() const -> Result<FifoEnds> {
 
 auto Fifo::mode() const -> Result<mode_t> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd_.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd_.number(), &status));
   return status.st_mode & mode_t{07777};
 }
 

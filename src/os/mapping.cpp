@@ -31,7 +31,7 @@ auto map_flags(const MapOptions& options) -> int {
 auto size_of_range(BorrowedFd fd, ByteRange range) -> Result<std::size_t> {
   if (range.size_bytes != ByteRange::to_the_end) return range.size_bytes;
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
   const auto end = static_cast<std::size_t>(status.st_size);
   if (range.offset_bytes >= end) return failure(Error::invalid);
   return end - range.offset_bytes;

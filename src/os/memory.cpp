@@ -12,7 +12,7 @@ namespace {
 /// `invalid` unless it is a regular file, as memory objects are, open in that way.
 auto require_access(BorrowedFd fd, int access_mode) -> Result<void> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
   const int flags = PARLEY_TRY(sys::call<::fcntl>(fd.number(), F_GETFL));
   if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != access_mode) {
     return failure(Error::invalid);
@@ -24,7 +24,7 @@ auto require_access(BorrowedFd fd, int access_mode) -> Result<void> {
 
 auto MemoryObject::status() const -> Result<MemoryStatus> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd_.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd_.number(), &status));
   constexpr std::size_t block_bytes = 512;  // the unit of st_blocks, stat(3type)
   return MemoryStatus{.size_bytes = static_cast<std::size_t>(status.st_size),
                       .allocated_bytes = static_cast<std::size_t>(status.st_blocks) * block_bytes,

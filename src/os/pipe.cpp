@@ -17,7 +17,7 @@ namespace {
 /// The fcntl access mode of a pipe or FIFO; `invalid` for any other kind of descriptor.
 auto access_mode(BorrowedFd fd) -> Result<int> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::fstat>(fd.number(), &status));
+  PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
   if (!S_ISFIFO(status.st_mode)) return failure(Error::invalid);
   return PARLEY_TRY(sys::call<::fcntl>(fd.number(), F_GETFL)) & O_ACCMODE;
 }

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,6 +57,16 @@ auto call(Arguments... arguments) -> Result<decltype(function(arguments...))> {
     if (value == static_cast<Value>(-1)) return failure(last_error());
   }
   return value;
+}
+
+/// fstat(2) by its own system call, for `sys::call<sys::file_status>`. The C library's may be a
+/// newfstatat(2), which can name a path and is denied to a confined process.
+inline auto file_status(int fd, struct stat* status) -> int {
+#if defined(__linux__) && defined(__LP64__)
+  return static_cast<int>(syscall(SYS_fstat, fd, status));
+#else
+  return fstat(fd, status);
+#endif
 }
 
 /// Gives something back to the kernel. errno is as it was.
