@@ -35,6 +35,11 @@ enum class Error : int {
   timed_out = ETIMEDOUT,
   removed = EIDRM,
   corrupt = EBADMSG,
+  no_such_option = ENOPROTOOPT,
+  no_buffer_space = ENOBUFS,
+  address_in_use = EADDRINUSE,
+  not_connected = ENOTCONN,
+  connection_reset = ECONNRESET,
   refused = ECONNREFUSED,
   peer_died = EOWNERDEAD,
 };
