@@ -49,8 +49,10 @@ auto run(int argc, char** argv) -> int {
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  // A reader of our output that is gone is an error of write(2), told in one line.
+  // A reader of our output that is gone, or a file over its limit, is an error of the call, told in
+  // one line.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   parley::cli::occupy_standard_descriptors();
   try {
     return run(argc, argv);

@@ -1,11 +1,14 @@
 #include "terminal.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <langinfo.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <clocale>
 #include <cstdlib>
 #include <string>
 
@@ -29,9 +32,34 @@ auto columns_of(int fd) -> int {
   return columns <= 0 ? Terminal{}.columns : std::clamp(columns, narrowest, widest);
 }
 
-auto write_all(int fd, std::string_view text) -> Result<void> {
+}  // namespace
+
+auto terminal_at(int fd) -> Terminal {
+  const bool is_dumb = variable("TERM").empty() || variable("TERM") == "dumb";
+  const bool is_terminal = isatty(fd) == 1 && !is_dumb;
+  std::setlocale(LC_CTYPE, "");
+  return {.is_terminal = is_terminal,
+          .has_colour = is_terminal && variable("NO_COLOR").empty(),
+          .has_unicode = std::string_view(nl_langinfo(CODESET)) == "UTF-8",
+          .columns = columns_of(fd)};
+}
+
+auto printable(std::string_view text) -> std::string {
+  std::string result;
+  for (const char letter : text) {
+    const auto code = static_cast<unsigned char>(letter);
+    if (code < 0x20 || code == 0x7f) {
+      result += fmt::format("\\x{:02x}", code);
+    } else {
+      result += letter;
+    }
+  }
+  return result;
+}
+
+auto write_all(os::BorrowedFd fd, std::string_view text) -> Result<void> {
   while (!text.empty()) {
-    const ssize_t count = write(fd, text.data(), text.size());
+    const ssize_t count = write(fd.number(), text.data(), text.size());
     if (count >= 0) {
       text.remove_prefix(static_cast<std::size_t>(count));
     } else if (errno != EINTR) {
@@ -41,23 +69,14 @@ auto write_all(int fd, std::string_view text) -> Result<void> {
   return {};
 }
 
-}  // namespace
-
-auto terminal_at(int fd) -> Terminal {
-  const bool is_terminal = isatty(fd) == 1;
-  const bool is_dumb = variable("TERM").empty() || variable("TERM") == "dumb";
-  return {.is_terminal = is_terminal,
-          .has_colour = is_terminal && !is_dumb && variable("NO_COLOR").empty(),
-          .columns = columns_of(fd)};
-}
-
 auto write_output(std::string_view text) -> Result<void> {
-  return write_all(STDOUT_FILENO, text);
+  return write_all(os::BorrowedFd::from_number(STDOUT_FILENO), text);
 }
 
 void complain(std::string_view line) {
   // One write, so that lines of several processes do not mix. If it fails there is nobody to tell.
-  static_cast<void>(write_all(STDERR_FILENO, "parley: " + std::string(line) + "\n"));
+  [[maybe_unused]] const auto told =
+      write_all(os::BorrowedFd::from_number(STDERR_FILENO), "parley: " + std::string(line) + "\n");
 }
 
 void occupy_standard_descriptors() {
