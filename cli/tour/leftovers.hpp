@@ -10,6 +10,9 @@
 
 namespace parley::cli {
 
+/// "/parley-tour-" and 16 random digits: for POSIX objects.
+auto unused_name() -> std::string;
+
 /// Belongs to the supervising process alone, which takes signals only while it waits: what is made
 /// and then registered cannot be missed.
 class Leftovers {
@@ -22,11 +25,13 @@ class Leftovers {
     undo(objects_);
   }
 
+  using Removal = std::function<Result<void>()>;
+
   /// A name or a path: goes as soon as both processes hold what it stands for.
-  void add_name(std::function<void()> remove) { names_.push_back(std::move(remove)); }
+  void add_name(Removal remove) { names_.push_back(std::move(remove)); }
 
   /// An object that ends with its removal: goes when the mechanism has been toured.
-  void add_object(std::function<void()> remove) { objects_.push_back(std::move(remove)); }
+  void add_object(Removal remove) { objects_.push_back(std::move(remove)); }
 
   /// A new directory of our own, private, which goes after all names in it.
   auto make_directory() -> Result<std::string>;
@@ -35,15 +40,10 @@ class Leftovers {
   void undo_names() { undo(names_); }
 
  private:
-  static void undo(std::vector<std::function<void()>>& actions) {
-    while (!actions.empty()) {
-      actions.back()();
-      actions.pop_back();
-    }
-  }
+  static void undo(std::vector<Removal>& removals);
 
-  std::vector<std::function<void()>> names_;
-  std::vector<std::function<void()>> objects_;
+  std::vector<Removal> names_;
+  std::vector<Removal> objects_;
 };
 
 }  // namespace parley::cli

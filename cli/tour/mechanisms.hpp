@@ -3,10 +3,19 @@
 
 #include <memory>
 
+#include "tour/guarded_memory.hpp"
 #include "tour/mechanism.hpp"
 
 namespace parley::cli {
 
-auto pipe_pair() -> std::unique_ptr<Mechanism>;
+auto pipes() -> std::unique_ptr<Mechanism>;
+auto fifos() -> std::unique_ptr<Mechanism>;
+auto posix_queues() -> std::unique_ptr<Mechanism>;
+
+/// `guarded_memory<posix_area, posix_gate>` is one such function.
+template <auto area, auto gate>
+auto guarded_memory() -> std::unique_ptr<Mechanism> {
+  return guarded_memory(area(), gate());
+}
 
 }  // namespace parley::cli

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::size_t chunk_bytes = 64 << 10;  // what a pipe holds by default
 
-class PipePair : public BufferedMechanism {
+class Pipes : public BufferedMechanism {
  public:
-  PipePair() : BufferedMechanism(chunk_bytes) {}
+  Pipes() : BufferedMechanism(chunk_bytes) {}
 
   auto make(Leftovers&) -> Result<void> override {
     there_ = PARLEY_TRY(os::Pipe::create());
@@ -48,8 +48,8 @@ class PipePair : public BufferedMechanism {
 
 }  // namespace
 
-auto pipe_pair() -> std::unique_ptr<Mechanism> {
-  return std::make_unique<PipePair>();
+auto pipes() -> std::unique_ptr<Mechanism> {
+  return std::make_unique<Pipes>();
 }
 
 }  // namespace parley::cli

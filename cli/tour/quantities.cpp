@@ -37,11 +37,13 @@ auto with_time_unit(std::int64_t time_ns, const char* micro) -> std::string {
 }
 
 auto with_separators(std::uint64_t number) -> std::string {
-  std::string digits = fmt::format("{}", number);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), ",");
+  const std::string digits = fmt::format("{}", number);
+  std::string result;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i != 0 && (digits.size() - i) % 3 == 0) result += ',';
+    result += digits[i];
   }
-  return digits;
+  return result;
 }
 
 auto bar(double share, std::size_t columns, bool unicode) -> std::string {

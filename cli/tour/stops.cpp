@@ -6,9 +6,13 @@
 namespace parley::cli {
 
 auto stops() -> std::span<const Stop> {
-  static constexpr auto all = std::to_array<Stop>({
-      {.name = "pipe", .title = "pipe", .prepare = pipe_pair},
-  });
+  static constexpr std::array all{
+      Stop{"pipe", "pipe", pipes},
+      Stop{"fifo", "FIFO", fifos},
+      Stop{"posix-queue", "POSIX queue", posix_queues},
+      Stop{"posix-shm-posix-sem", "POSIX shm, POSIX sem", guarded_memory<posix_area, posix_gate>},
+      Stop{"memfd-posix-sem", "memfd, POSIX sem", guarded_memory<memfd_area, posix_gate>},
+  };
   return all;
 }
 

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <parley/os/child.hpp>
 #include <parley/os/pipe.hpp>
 
 #include <array>
@@ -69,7 +67,7 @@ class Pair {
     leftovers_ = &leftovers;
     for (int silent_waits = 0; silent_waits < silent_waits_at_most;) {
       if (const auto signal = signals.taken()) return Interrupted{*signal};
-      reap(WNOHANG);
+      reap(Deadline::now());
       if (take_reports()) silent_waits = 0;
       if (is_over()) return std::nullopt;
       std::array entries{
@@ -86,9 +84,10 @@ class Pair {
   /// Ends what still runs, and waits for it.
   void end() {
     for (auto& worker : workers_) {
-      if (worker.is_running()) ::kill(worker.pid, SIGKILL);
+      if (!worker.is_running()) continue;
+      [[maybe_unused]] const auto killed = worker.process->kill(SIGKILL);
     }
-    reap(0);
+    reap(Deadline::never());
   }
 
   /// To be asked before the end is made.
@@ -115,33 +114,34 @@ class Pair {
 
  private:
   struct Worker {
-    pid_t pid = -1;
-    std::optional<int> status;  ///< As of waitpid(2), once it ended.
+    std::optional<os::Child> process;
+    std::optional<os::ExitStatus> status;  ///< Once it ended.
 
-    [[nodiscard]] auto is_running() const -> bool { return pid > 0 && !status; }
-    [[nodiscard]] auto was_killed() const -> bool { return status && WIFSIGNALED(*status); }
+    [[nodiscard]] auto is_running() const -> bool { return process && !status; }
+    [[nodiscard]] auto was_killed() const -> bool {
+      return status && status->kind != os::ExitStatus::Kind::exited;
+    }
+    [[nodiscard]] auto has_ended_badly() const -> bool { return status && !status->succeeded(); }
   };
 
   auto start_worker(Side side) -> Result<void> {
-    const pid_t supervisor = getpid();
-    const pid_t pid = fork();
-    if (pid < 0) return failure(last_error());
-    if (pid == 0) {
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (getppid() != supervisor) _exit(1);
-      _exit(work(side, mechanism_, original_, std::move(reports_->writer),
-                 std::move(leave_->reader)));
-    }
-    workers_.at(static_cast<std::size_t>(side)).pid = pid;
+    const auto body = [&] {
+      return work(side, mechanism_, original_, std::move(reports_->writer),
+                  std::move(leave_->reader));
+    };
+    worker(side).process = PARLEY_TRY(os::Child::fork(body, {.die_with_parent = true}));
     return {};
   }
 
-  void reap(int flags) {
+  auto worker(Side side) -> Worker& { return workers_.at(static_cast<std::size_t>(side)); }
+  [[nodiscard]] auto worker(Side side) const -> const Worker& {
+    return workers_.at(static_cast<std::size_t>(side));
+  }
+
+  void reap(Deadline deadline) {
     for (auto& worker : workers_) {
-      int status = 0;
-      if (worker.is_running() && waitpid(worker.pid, &status, flags) == worker.pid) {
-        worker.status = status;
-      }
+      if (!worker.is_running()) continue;
+      if (const auto status = worker.process->wait(deadline)) worker.status = *status;
     }
   }
 
@@ -198,23 +198,18 @@ class Pair {
     if (was_killed()) return true;
     if (!workers_[0].is_running() && !workers_[1].is_running()) return true;
     const bool ended_badly =
-        failed_ || has_ended_badly(workers_[0]) || has_ended_badly(workers_[1]);
+        failed_ || workers_[0].has_ended_badly() || workers_[1].has_ended_badly();
     if (!ended_badly) return false;
     const auto clock = Deadline::Clock::now();
     if (!trouble_at_) trouble_at_ = clock;
     return clock - *trouble_at_ >= settling;
   }
 
-  static auto has_ended_badly(const Worker& worker) -> bool {
-    return worker.status && *worker.status != 0;
-  }
-
   /// In words; empty if there was none.
   [[nodiscard]] auto trouble() const -> std::string {
     for (const Side side : {Side::sender, Side::receiver}) {
-      const auto& worker = workers_.at(static_cast<std::size_t>(side));
-      if (!worker.was_killed()) continue;
-      const int signal = WTERMSIG(*worker.status);
+      if (!worker(side).was_killed()) continue;
+      const int signal = worker(side).status->value;
       return fmt::format("the {} was killed by signal {} ({})", name_of(side), signal,
                          strsignal(signal));
     }
@@ -227,9 +222,8 @@ class Pair {
                          silent_waits_at_most * wait_at_most / 1s);
     }
     for (const Side side : {Side::sender, Side::receiver}) {
-      const auto& worker = workers_.at(static_cast<std::size_t>(side));
-      if (!has_ended_badly(worker)) continue;
-      return fmt::format("the {} ended with status {}", name_of(side), WEXITSTATUS(*worker.status));
+      if (!worker(side).has_ended_badly()) continue;
+      return fmt::format("the {} ended with status {}", name_of(side), worker(side).status->value);
     }
     return {};
   }
