@@ -44,8 +44,10 @@ class Gate {
   virtual auto post(std::uint16_t index) -> Result<void> = 0;
 };
 
+auto sysv_area() -> std::unique_ptr<Area>;
 auto posix_area() -> std::unique_ptr<Area>;
 auto memfd_area() -> std::unique_ptr<Area>;
+auto sysv_gate() -> std::unique_ptr<Gate>;
 auto posix_gate() -> std::unique_ptr<Gate>;
 
 auto guarded_memory(std::unique_ptr<Area> area, std::unique_ptr<Gate> gate)

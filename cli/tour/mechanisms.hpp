@@ -10,6 +10,7 @@ namespace parley::cli {
 
 auto pipes() -> std::unique_ptr<Mechanism>;
 auto fifos() -> std::unique_ptr<Mechanism>;
+auto sysv_queue() -> std::unique_ptr<Mechanism>;
 auto posix_queues() -> std::unique_ptr<Mechanism>;
 
 /// `guarded_memory<posix_area, posix_gate>` is one such function.

@@ -9,7 +9,6 @@ auto Signals::block() -> Result<Signals> {
   sigset_t ours{};
   sigset_t before{};
   sigemptyset(&ours);
-  sigaddset(&ours, SIGCHLD);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
     struct sigaction action{};
     // One that is ignored (nohup, a job in the background) would come all the same once blocked.
@@ -29,10 +28,8 @@ Signals::~Signals() {
 
 auto Signals::taken() -> std::optional<int> {
   signalfd_siginfo info{};
-  while (read(fd_.number(), &info, sizeof(info)) == sizeof(info)) {
-    if (info.ssi_signo != SIGCHLD) return static_cast<int>(info.ssi_signo);
-  }
-  return std::nullopt;
+  if (read(fd_.number(), &info, sizeof(info)) != sizeof(info)) return std::nullopt;
+  return static_cast<int>(info.ssi_signo);
 }
 
 }  // namespace parley::cli

@@ -11,7 +11,7 @@
 namespace parley::cli {
 
 /// While it lives, SIGINT, SIGTERM, SIGHUP and SIGQUIT (those that were not ignored before) wait in
-/// a descriptor, and so does SIGCHLD. Processes that are forked meanwhile inherit that: a Ctrl-C,
+/// a descriptor. Processes that are forked meanwhile inherit that: a Ctrl-C,
 /// which goes to all of them, ends none of them behind the supervisor's back.
 class Signals {
  public:
@@ -26,7 +26,7 @@ class Signals {
   /// Readable when one of them came.
   [[nodiscard]] auto fd() const -> os::BorrowedFd { return fd_; }
 
-  /// The signal that is to end the tour, if one came. SIGCHLD has only woken us.
+  /// The signal that is to end the tour, if one came.
   auto taken() -> std::optional<int>;
 
  private:

@@ -9,8 +9,13 @@ auto stops() -> std::span<const Stop> {
   static constexpr std::array all{
       Stop{"pipe", "pipe", pipes},
       Stop{"fifo", "FIFO", fifos},
+      Stop{"sysv-queue", "System V queue", sysv_queue},
       Stop{"posix-queue", "POSIX queue", posix_queues},
+      Stop{"sysv-shm-sysv-sem", "System V shm, System V sem", guarded_memory<sysv_area, sysv_gate>},
+      Stop{"sysv-shm-posix-sem", "System V shm, POSIX sem", guarded_memory<sysv_area, posix_gate>},
+      Stop{"posix-shm-sysv-sem", "POSIX shm, System V sem", guarded_memory<posix_area, sysv_gate>},
       Stop{"posix-shm-posix-sem", "POSIX shm, POSIX sem", guarded_memory<posix_area, posix_gate>},
+      Stop{"memfd-sysv-sem", "memfd, System V sem", guarded_memory<memfd_area, sysv_gate>},
       Stop{"memfd-posix-sem", "memfd, POSIX sem", guarded_memory<memfd_area, posix_gate>},
   };
   return all;

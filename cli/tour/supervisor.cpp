@@ -70,9 +70,12 @@ class Pair {
       reap(Deadline::now());
       if (take_reports()) silent_waits = 0;
       if (is_over()) return std::nullopt;
-      std::array entries{
-          pollfd{.fd = signals.fd().number(), .events = POLLIN, .revents = 0},
-          pollfd{.fd = reports_->reader.fd().number(), .events = POLLIN, .revents = 0}};
+      std::array<pollfd, 4> entries{};
+      entries[0].fd = signals.fd().number();
+      entries[1].fd = reports_->reader.fd().number();
+      entries[2].fd = workers_[0].watched_fd();
+      entries[3].fd = workers_[1].watched_fd();
+      for (auto& entry : entries) entry.events = POLLIN;
       const auto wait = trouble_at_ ? settling : wait_at_most;
       const auto wait_ms = static_cast<int>(wait.count());
       if (poll(entries.data(), entries.size(), wait_ms) == 0) ++silent_waits;
@@ -118,6 +121,10 @@ class Pair {
     std::optional<os::ExitStatus> status;  ///< Once it ended.
 
     [[nodiscard]] auto is_running() const -> bool { return process && !status; }
+    /// Readable when it ended and that was not yet seen; -1, which poll(2) passes over, after that.
+    [[nodiscard]] auto watched_fd() const -> int {
+      return is_running() ? process->pidfd().number() : -1;
+    }
     [[nodiscard]] auto was_killed() const -> bool {
       return status && status->kind != os::ExitStatus::Kind::exited;
     }
