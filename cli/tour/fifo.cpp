@@ -19,7 +19,6 @@ class Fifos : public BufferedMechanism {
   auto make(Leftovers& leftovers) -> Result<void> override {
     path_ = PARLEY_TRY(leftovers.make_directory()) + "/fifo";
     PARLEY_TRY(os::FifoDuplex::create(path_));
-    leftovers.add_name([path = path_] { return os::FifoDuplex::unlink(path); });
     return {};
   }
 

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <random>
+#include <system_error>
 
 #include "terminal.hpp"
 
@@ -21,7 +23,9 @@ auto Leftovers::make_directory() -> Result<std::string> {
   path += "/parley-tour-XXXXXX";
   if (mkdtemp(path.data()) == nullptr) return failure(last_error());
   add_name([path]() -> Result<void> {
-    if (rmdir(path.c_str()) != 0) return failure(last_error());
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    if (error) return failure(static_cast<Error>(error.value()));
     return {};
   });
   return path;

@@ -33,7 +33,7 @@ class Leftovers {
   /// An object that ends with its removal: goes when the mechanism has been toured.
   void add_object(Removal remove) { objects_.push_back(std::move(remove)); }
 
-  /// A new directory of our own, private, which goes after all names in it.
+  /// A new directory of our own, private, which goes like a name, with all that is in it.
   auto make_directory() -> Result<std::string>;
 
   /// The last made goes first.

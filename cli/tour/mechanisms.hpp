@@ -10,6 +10,11 @@ namespace parley::cli {
 
 auto pipes() -> std::unique_ptr<Mechanism>;
 auto fifos() -> std::unique_ptr<Mechanism>;
+auto local_stream() -> std::unique_ptr<Mechanism>;
+auto local_seqpacket() -> std::unique_ptr<Mechanism>;
+auto local_datagrams() -> std::unique_ptr<Mechanism>;
+auto passed_descriptor() -> std::unique_ptr<Mechanism>;
+auto tcp_connection() -> std::unique_ptr<Mechanism>;
 auto sysv_queue() -> std::unique_ptr<Mechanism>;
 auto posix_queues() -> std::unique_ptr<Mechanism>;
 

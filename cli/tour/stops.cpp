@@ -9,6 +9,11 @@ auto stops() -> std::span<const Stop> {
   static constexpr std::array all{
       Stop{"pipe", "pipe", pipes},
       Stop{"fifo", "FIFO", fifos},
+      Stop{"local-stream", "local stream socket", local_stream},
+      Stop{"local-seqpacket", "local seqpacket socket", local_seqpacket},
+      Stop{"local-datagram", "local datagram socket", local_datagrams},
+      Stop{"descriptor", "file's own descriptor", passed_descriptor},
+      Stop{"tcp", "TCP on loopback", tcp_connection},
       Stop{"sysv-queue", "System V queue", sysv_queue},
       Stop{"posix-queue", "POSIX queue", posix_queues},
       Stop{"sysv-shm-sysv-sem", "System V shm, System V sem", guarded_memory<sysv_area, sysv_gate>},

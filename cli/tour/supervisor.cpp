@@ -278,8 +278,8 @@ auto name_of(Verdict verdict) -> std::string_view {
 auto tour_stop(const Stop& stop, const Original& original, Signals& signals,
                const std::function<void(std::uint64_t)>& progress)
     -> std::expected<Outcome, Interrupted> {
-  Leftovers leftovers;
   const auto mechanism = stop.prepare();
+  Leftovers leftovers;
   const auto explore = [&]() -> std::expected<Outcome, Interrupted> {
     if (const auto made = mechanism->make(leftovers); !made) {
       return not_begun(Verdict::refused, "making it", made.error());
