@@ -57,7 +57,8 @@ TEST_CASE("a killed holder leaves a POSIX semaphore down, and a waiter only its 
     REQUIRE(semaphore.wait(Deadline::now()));
     for (;;) pause();
   });
-  while (semaphore.value().value() != 0) usleep(1000);
+  wait_until_asleep(holder.pid());
+  REQUIRE(semaphore.value().value() == 0);
   holder.kill();
   CHECK(semaphore.wait(Deadline::after(20ms)).error() == Error::timed_out);
   CHECK(semaphore.value().value() == 0);

@@ -51,7 +51,7 @@ struct MapOptions {
   MapSharing sharing = MapSharing::shared;
   bool execute = false;
   bool populate = false;    ///< MAP_POPULATE: make the pages present now, not at their first touch.
-  bool locked = false;      ///< MAP_LOCKED: keep them in memory. Prefer `lock`, which can fail.
+  bool locked = false;      ///< MAP_LOCKED; `would_block` over RLIMIT_MEMLOCK. `lock` tells more.
   bool no_reserve = false;  ///< MAP_NORESERVE: promise no swap space for it.
   HugePages huge_pages =
       HugePages::none;      ///< MAP_HUGETLB. An object made of huge pages needs none.
@@ -170,8 +170,9 @@ class MappedMemory {
 class ReadMapping : public MappedMemory {
  public:
   /// Maps a descriptor that is open for reading. The descriptor may be closed afterwards.
-  /// `invalid` for an empty object and a range outside of it, `access_denied` for one that may not
-  /// be read or is on a filesystem without execution. mmap(2)
+  /// `invalid` for an empty object and for a range that begins outside of it, `access_denied` for a
+  /// descriptor that may not read, `not_permitted` for execution where the filesystem is mounted
+  /// without it. mmap(2)
   static auto of(BorrowedFd fd, const MapOptions& options = {}) -> Result<ReadMapping>;
 
   [[nodiscard]] auto bytes() const noexcept -> std::span<const std::byte> {
