@@ -66,7 +66,7 @@ TEST_CASE("every failing call of waiting for a FIFO's reader gives its error") {
   const TempDir dir;
   const auto fifo = Fifo::create(dir / "fifo").value();
   CHECK(fail_each_call([&]() -> Outcome {
-          const auto writer = fifo.writer(Deadline::after(2ms));
+          const auto writer = fifo.writer(Deadline::after(20ms));
           if (writer || writer.error() == parley::Error::timed_out) return {};
           return parley::failure(writer.error());
         }) >= 5);
