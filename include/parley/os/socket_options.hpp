@@ -122,7 +122,7 @@ inline constexpr Option<int> incoming_cpu{SOL_SOCKET, SO_INCOMING_CPU};
 inline constexpr ReadableOption<int> incoming_napi_id{SOL_SOCKET, SO_INCOMING_NAPI_ID};
 inline constexpr Option<std::chrono::microseconds> busy_poll{SOL_SOCKET, SO_BUSY_POLL};
 inline constexpr Option<bool> prefer_busy_poll{SOL_SOCKET, SO_PREFER_BUSY_POLL};
-inline constexpr Option<int> busy_poll_budget{SOL_SOCKET, SO_BUSY_POLL_BUDGET};
+inline constexpr WritableOption<int> busy_poll_budget{SOL_SOCKET, SO_BUSY_POLL_BUDGET};
 inline constexpr Option<std::uint64_t> max_pacing_bytes_per_second{SOL_SOCKET, SO_MAX_PACING_RATE};
 inline constexpr Option<bool> zero_copy{SOL_SOCKET, SO_ZEROCOPY};
 /// Ancillary data with what arrives. A local seqpacket socket keeps `timestamp_ns` on (Socket).
