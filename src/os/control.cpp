@@ -29,7 +29,8 @@ class ControlBuilder {
     const std::size_t start = bytes_.size();
     bytes_.resize(start + CMSG_SPACE(data.size()));
     cmsghdr header{};
-    header.cmsg_len = CMSG_LEN(data.size());
+    // Its type differs between C libraries.
+    header.cmsg_len = static_cast<decltype(header.cmsg_len)>(CMSG_LEN(data.size()));
     header.cmsg_level = level;
     header.cmsg_type = type;
     std::memcpy(&bytes_.at(start), &header, sizeof(header));

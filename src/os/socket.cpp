@@ -186,7 +186,9 @@ auto Socket::bind(const Address& address, BindOptions options) -> Result<void> {
   auto bound = bind_once(fd_, address);
   const bool is_taken = !bound && bound.error() == Error::address_in_use;
   if (is_taken && options.existing == ExistingPath::replace_stale) {
-    PARLEY_TRY(remove_stale(address));
+    const auto removed = remove_stale(address);
+    // Whoever had it may have removed it by now.
+    if (!removed && removed.error() != Error::not_found) return removed;
     bound = bind_once(fd_, address);
   }
   if (!bound) return bound;

@@ -82,10 +82,11 @@ auto receive_once(const Socket& socket, const Places& places, std::size_t max_de
   header.msg_name = &name;
   header.msg_namelen = sizeof(name);
   header.msg_iov = places.areas().data();
-  header.msg_iovlen = places.areas().size();
+  // The counts' types differ between C libraries.
+  header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(places.areas().size());
   header.msg_control = control.bytes.data();
-  header.msg_controllen =
-      control_capacity_bytes(std::min(max_descriptors, descriptors_per_message));
+  header.msg_controllen = static_cast<decltype(header.msg_controllen)>(
+      control_capacity_bytes(std::min(max_descriptors, descriptors_per_message)));
   const bool is_stream = socket.type() == SocketType::stream;
   const auto size_bytes = static_cast<std::size_t>(PARLEY_TRY(
       sys::call<::recvmsg>(socket.fd().number(), &header, flags_of(options, is_stream))));
@@ -121,6 +122,10 @@ auto Socket::receive_message(const Incoming& message, Deadline deadline, Receive
   const bool is_stream = type_ == SocketType::stream;
   if (is_stream && places.capacity_bytes() == 0 && !options.error_queue) {
     return std::unexpected(Error::invalid);
+  }
+  // The kernel would take no notice of these and receive what is ordinary.
+  if ((options.error_queue && family_ == Family::local) || (options.out_of_band && !is_stream)) {
+    return std::unexpected(Error::not_supported);
   }
   const int what = options.error_queue ? POLLERR : options.out_of_band ? POLLPRI : POLLIN;
   SocketWait arrival(fd_, static_cast<short>(what | (options.error_queue ? 0 : POLLRDHUP)));

@@ -105,11 +105,12 @@ auto header_for(const Address* to, std::span<iovec> areas, std::span<std::byte> 
     message.msg_name = const_cast<sockaddr*>(to->data());
     message.msg_namelen = to->size_bytes();
   }
+  // The counts' types differ between C libraries.
   message.msg_iov = areas.data();
-  message.msg_iovlen = areas.size();
+  message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(areas.size());
   if (!control.empty()) {
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    message.msg_controllen = static_cast<decltype(message.msg_controllen)>(control.size());
   }
   return message;
 }

@@ -244,6 +244,7 @@ TEST_CASE("a peer that closed without reading what it got resets the stream") {
   static_cast<void>(std::move(other).into_fd());
   std::array<std::byte, 8> buffer{};
   CHECK(one.receive(buffer, Deadline::never()).error() == Error::connection_reset);
+  CHECK(one.receive(buffer, Deadline::never()).value().ended);
 }
 
 TEST_CASE("peeking leaves the bytes, and a peek offset walks over them") {
@@ -322,6 +323,17 @@ TEST_CASE("the urgent byte of a local stream is received apart and marked") {
   CHECK(urgent.size_bytes == 1);
   CHECK(urgent.out_of_band);
   CHECK(buffer.front() == std::byte{'!'});
+}
+
+TEST_CASE("what a kind of socket cannot receive is not supported and takes nothing") {
+  auto [one, other] = pair_of(SocketType::datagram);
+  REQUIRE(one.send(bytes_of("kept"), Deadline::now()));
+  std::array<std::byte, 8> buffer{};
+  CHECK(other.receive(buffer, Deadline::now(), {.error_queue = true}).error() ==
+        Error::not_supported);
+  CHECK(other.receive(buffer, Deadline::now(), {.out_of_band = true}).error() ==
+        Error::not_supported);
+  CHECK(receive_text(other) == "kept");
 }
 
 TEST_CASE("a pair knows its maker: credentials, groups, addresses without a name") {

@@ -52,14 +52,16 @@ struct SendOptions {
   bool out_of_band = false;    ///< MSG_OOB: the last byte is urgent. TCP, local streams.
   bool dont_route = false;     ///< MSG_DONTROUTE: only to hosts on a network of ours.
   bool confirm = false;        ///< MSG_CONFIRM: the peer has answered; spares an ARP probe.
-  bool zero_copy = false;      ///< MSG_ZEROCOPY: unchanged until the error queue says it is sent.
+  /// MSG_ZEROCOPY: the bytes may not change until the error queue says that they are sent. Without
+  /// `option::zero_copy` it is an ordinary send.
+  bool zero_copy = false;
 };
 
 /// Flags of recv(2).
 struct ReceiveOptions {
   bool peek = false;         ///< MSG_PEEK: leave it there. Descriptors are duplicated each time.
-  bool out_of_band = false;  ///< MSG_OOB: the urgent byte alone.
-  bool error_queue = false;  ///< MSG_ERRQUEUE: a reported failure; see ExtendedError.
+  bool out_of_band = false;  ///< MSG_OOB: the urgent byte alone, of a stream.
+  bool error_queue = false;  ///< MSG_ERRQUEUE: a report of the network; see ExtendedError.
 };
 
 /// A message to send: `bytes`, then `areas`, gathered into one.
