@@ -16,6 +16,7 @@ enum class Status : int {
 };
 
 // Each adds one subcommand to `parley`. Its callback runs the subcommand and sets the exit status.
+void add_doctor(CLI::App& parley, int& exit_status);
 void add_tour(CLI::App& parley, int& exit_status);
 
 }  // namespace parley::cli

@@ -37,6 +37,7 @@ auto run(int argc, char** argv) -> int {
   app.set_version_flag("--version", "parley " PARLEY_VERSION);
   app.require_subcommand(1);
   int exit_status = 0;
+  parley::cli::add_doctor(app, exit_status);
   parley::cli::add_tour(app, exit_status);
   try {
     app.parse(argc, argv);
