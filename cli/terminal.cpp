@@ -32,6 +32,23 @@ auto columns_of(int fd) -> int {
   return columns <= 0 ? Terminal{}.columns : std::clamp(columns, narrowest, widest);
 }
 
+auto is_continuation(char letter) -> bool {
+  return (static_cast<unsigned char>(letter) & 0xc0) == 0x80;
+}
+
+/// How many bytes the first character has; 0 if it is not UTF-8 or could command a terminal.
+auto character_bytes(std::string_view text) -> std::size_t {
+  const auto lead = static_cast<unsigned char>(text.front());
+  if (lead < 0x80) return lead < 0x20 || lead == 0x7f ? 0 : 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const std::size_t count = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  if (text.size() < count || !std::ranges::all_of(text.substr(1, count - 1), is_continuation)) {
+    return 0;
+  }
+  const bool is_control = lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0;
+  return is_control ? 0 : count;
+}
+
 }  // namespace
 
 auto terminal_at(int fd) -> Terminal {
@@ -46,13 +63,14 @@ auto terminal_at(int fd) -> Terminal {
 
 auto printable(std::string_view text) -> std::string {
   std::string result;
-  for (const char letter : text) {
-    const auto code = static_cast<unsigned char>(letter);
-    if (code < 0x20 || code == 0x7f) {
-      result += fmt::format("\\x{:02x}", code);
+  while (!text.empty()) {
+    const auto count = character_bytes(text);
+    if (count == 0) {
+      result += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
     } else {
-      result += letter;
+      result += text.substr(0, count);
     }
+    text.remove_prefix(std::max(count, std::size_t{1}));
   }
   return result;
 }

@@ -18,8 +18,8 @@ struct Terminal {
 };
 auto terminal_at(int fd) -> Terminal;
 
-/// The text with control characters, which could command the terminal, spelled as \xNN. For names
-/// of files.
+/// The text with what is not UTF-8 and with control characters, which could command the terminal,
+/// spelled as \xNN. For names of files.
 auto printable(std::string_view text) -> std::string;
 
 /// Writes everything, however long it takes: a blocking descriptor.

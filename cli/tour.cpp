@@ -1,9 +1,11 @@
 // parley tour: moves a real file through every mechanism between two processes.
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <expected>
 #include <memory>
@@ -23,7 +25,7 @@ namespace parley::cli {
 namespace {
 
 struct Options {
-  std::string file;  ///< Empty: the command's own binary.
+  std::optional<std::string> file;  ///< None: the command's own binary.
   std::vector<std::string> only;
   std::string html;  ///< Empty: no page.
   bool json = false;
@@ -31,7 +33,7 @@ struct Options {
 };
 
 void complain_of(std::string_view object, std::string_view why) {
-  complain(fmt::format("tour: {}: {}", printable(object), why));
+  complain(fmt::format("tour: {}: {}", object.empty() ? "''" : printable(object), why));
 }
 
 /// Tells results; where that fails there is nothing more to do.
@@ -70,7 +72,12 @@ class Tour {
     const auto is_readable = read_original();
     if (!is_readable) return std::unexpected(is_readable.error());
     if (!*is_readable) return std::nullopt;
-    Results results{.path = original_.path(), .original = original_.fingerprint(), .outcomes = {}};
+    const auto start = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
+    Results results{.path = original_.path(),
+                    .time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", start),
+                    .system = System::of_this_machine(),
+                    .original = original_.fingerprint(),
+                    .outcomes = {}};
     for (const Stop* stop : chosen_) {
       meter_.begin(stop->title);
       auto outcome = tour_stop(*stop, original_, signals_, [&](std::uint64_t done_bytes) {
@@ -135,7 +142,7 @@ auto make_results(const Options& options) -> std::expected<Results, int> {
   }
   auto original = Original::open(options.file);
   if (!original) {
-    complain_of(options.file, original.error());
+    complain_of(options.file.value_or(own_binary), original.error());
     return ends_with(Status::usage);
   }
   std::optional<PageFile> page;
@@ -189,6 +196,7 @@ void add_tour(CLI::App& parley, int& exit_status) {
   tour->add_option("FILE", options->file, "A regular file; by default this command's own binary");
   tour->add_option("--only", options->only, "Only these mechanisms, by name, with commas between")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(check_name)
       ->type_name("NAME,...");
   tour->add_flag("--list", options->list, "Name the mechanisms, and do nothing else");

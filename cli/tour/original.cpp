@@ -15,7 +15,6 @@ namespace parley::cli {
 namespace {
 
 constexpr std::size_t read_bytes = std::size_t{1} << 20;
-constexpr auto own_binary = "/proc/self/exe";
 
 auto why_not(const struct stat& status) -> const char* {
   if (S_ISDIR(status.st_mode)) return "is a directory";
@@ -77,15 +76,16 @@ auto Source::read(std::span<std::byte> into) -> Result<std::size_t> {
   return count;
 }
 
-auto Original::open(const std::string& path) -> std::expected<Original, std::string> {
-  const char* file = path.empty() ? own_binary : path.c_str();
+auto Original::open(const std::optional<std::string>& path)
+    -> std::expected<Original, std::string> {
+  const char* file = path ? path->c_str() : own_binary;
   // Non-blocking, so that a FIFO without a writer does not hold us up.
   auto fd = os::OwnedFd::from_number(::open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd.is_open()) return std::unexpected(message(last_error()));
   struct stat status{};
   if (fstat(fd.number(), &status) != 0) return std::unexpected(message(last_error()));
   if (const char* reason = why_not(status)) return std::unexpected(reason);
-  return Original(std::move(fd), path.empty() ? name_of_own_binary() : path, status);
+  return Original(std::move(fd), path ? *path : name_of_own_binary(), status);
 }
 
 auto Original::take_fingerprint(const std::function<bool(std::uint64_t)>& goes_on) -> Result<void> {

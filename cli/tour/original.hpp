@@ -9,6 +9,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -71,11 +72,13 @@ class Source {
   bool has_failed_ = false;
 };
 
+inline constexpr auto own_binary = "/proc/self/exe";
+
 class Original {
  public:
   /// A regular file with something in it. The error says in words why it cannot be toured. Without
   /// a path: the command's own binary.
-  static auto open(const std::string& path) -> std::expected<Original, std::string>;
+  static auto open(const std::optional<std::string>& path) -> std::expected<Original, std::string>;
 
   /// Reads it once. Ends early, without an error, when `goes_on`, told how many bytes were read,
   /// says no.

@@ -9,8 +9,18 @@
 
 namespace parley::cli {
 
+/// Without which no measurement can be compared with another.
+struct System {
+  std::string kernel;  ///< "Linux 6.1.0 x86_64"
+  unsigned processor_count = 0;
+
+  static auto of_this_machine() -> System;
+};
+
 struct Results {
   std::string path;  ///< Of the file, as it was given.
+  std::string time;  ///< When the tour began, in UTC.
+  System system;
   Fingerprint original;
   std::vector<Outcome> outcomes;
 

@@ -80,28 +80,6 @@ auto other_row(const Outcome& outcome, const Layout& layout) -> std::string {
 
 }  // namespace
 
-auto Results::count(Verdict verdict) const -> std::size_t {
-  return static_cast<std::size_t>(std::ranges::count(outcomes, verdict, &Outcome::verdict));
-}
-
-auto Results::summary() const -> std::string {
-  auto text =
-      fmt::format("{} of {} mechanisms verified", count(Verdict::verified), outcomes.size());
-  for (const auto verdict : {Verdict::refused, Verdict::differs, Verdict::failed}) {
-    if (count(verdict) != 0) text += fmt::format(", {} {}", count(verdict), name_of(verdict));
-  }
-  return text + ".";
-}
-
-auto Results::fastest() const -> double {
-  double fastest = 0;
-  for (const auto& outcome : outcomes) {
-    if (outcome.verdict != Verdict::verified) continue;
-    fastest = std::max(fastest, outcome.bytes_per_second());
-  }
-  return fastest;
-}
-
 auto as_table(const Results& results, const Terminal& terminal) -> std::string {
   const auto layout = layout_of(results, terminal);
   auto text =
