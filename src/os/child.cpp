@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,6 +16,7 @@
 
 #include <parley/os/pipe.hpp>
 
+#include "os/clone.hpp"
 #include "os/launch.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
@@ -24,29 +24,7 @@
 namespace parley::os {
 namespace {
 
-/// waitid's P_PIDFD, which not every C library names.
-constexpr auto by_pidfd = static_cast<idtype_t>(3);
-
 constexpr auto no_child = static_cast<Error>(ECHILD);
-
-/// Blocks every signal in this thread while it lives, so that no handler runs in a new process that
-/// has inherited the block.
-class SignalsBlocked {
- public:
-  SignalsBlocked() noexcept {
-    sigset_t all{};
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  auto operator=(const SignalsBlocked&) -> SignalsBlocked& = delete;
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-  [[nodiscard]] auto before() const noexcept -> const sigset_t& { return before_; }
-
- private:
-  sigset_t before_{};
-};
 
 /// struct pidfd_info of Linux 6.15, as far as the exit code; the headers may be older.
 struct PidfdInfo {
@@ -93,14 +71,6 @@ auto reap(BorrowedFd pidfd) -> Result<ExitStatus> {
   return status_of(info);
 }
 
-/// Ends a process that is of no use and waits until it is gone.
-void discard(BorrowedFd pidfd) {
-  sys::release<::syscall>(long{SYS_pidfd_send_signal}, long{pidfd.number()}, long{SIGKILL}, nullptr,
-                          0L);
-  siginfo_t info{};
-  sys::release<::waitid>(by_pidfd, static_cast<id_t>(pidfd.number()), &info, WEXITED | __WALL);
-}
-
 /// The children that were dropped while they ran: each is reaped once it has ended.
 class Dropped {
  public:
@@ -133,21 +103,6 @@ class Dropped {
   std::vector<OwnedFd> running_;
 };
 
-struct Started {
-  OwnedFd pidfd;
-  pid_t pid;
-};
-
-/// A copy of this process whose end, until it runs another program, sends no signal. This thread
-/// goes on when the copy has become a program or has ended. 0 in the copy, without a pidfd.
-auto clone_until_exec() -> Result<Started> {
-  int pidfd = -1;
-  const long pid = PARLEY_TRY(sys::call<::syscall>(long{SYS_clone}, long{CLONE_PIDFD | CLONE_VFORK},
-                                                   nullptr, &pidfd, nullptr, 0L));
-  if (pid == 0) return Started{.pidfd = {}, .pid = 0};
-  return Started{.pidfd = OwnedFd::from_number(pidfd), .pid = static_cast<pid_t>(pid)};
-}
-
 }  // namespace
 
 auto Child::start(const ChildOptions& options) -> Result<Child> {
@@ -155,8 +110,8 @@ auto Child::start(const ChildOptions& options) -> Result<Child> {
   Launch launch = PARLEY_TRY(Launch::prepare(options));
   Pipe report = PARLEY_TRY(Pipe::create());
   const SignalsBlocked blocked;
-  Started started = PARLEY_TRY(clone_until_exec());
-  if (started.pid == 0) launch.run(blocked.before(), report.writer.fd());
+  Copy copy = PARLEY_TRY(clone_until_exec());
+  if (copy.pid == 0) launch.run(blocked.before(), report.writer.fd());
 
   // The program runs or the copy is dead. So the report is there or never comes, whoever else may
   // hold a copy of the writing end.
@@ -165,8 +120,8 @@ auto Child::start(const ChildOptions& options) -> Result<Child> {
       report.reader.read(std::as_writable_bytes(std::span(&error, 1)), Deadline::now());
   static_cast<void>(std::move(report.writer).into_fd());
   const bool runs = length ? *length == 0 : length.error() == Error::would_block;
-  if (runs) return Child(std::move(started.pidfd), started.pid);
-  discard(started.pidfd);
+  if (runs) return Child(std::move(copy.pidfd), copy.pid);
+  discard(copy.pidfd);
   return failure(length ? error : length.error());
 }
 

@@ -1,22 +1,17 @@
 #include "os/launch.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <climits>
-#include <cstddef>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <iterator>
 #include <string_view>
 
+#include "os/numbered.hpp"
 #include "os/sys.hpp"
 
 namespace parley::os {
@@ -63,33 +58,6 @@ auto close_range(unsigned first, unsigned last) -> Result<void> {
   PARLEY_TRY(sys::call<::syscall>(long{SYS_close_range}, static_cast<long>(first),
                                   static_cast<long>(last), 0L));
   return {};
-}
-
-/// close_range(2) for kernels and container filters without it: closes what /proc lists, where
-/// `keep(number)` does not object.
-template <class Keep>
-auto close_listed(Keep keep) -> Result<void> {
-  const auto folder = OwnedFd::from_number(
-      PARLEY_TRY(sys::call<::open>("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-  alignas(dirent64) std::array<char, 2048> buffer{};
-  for (;;) {
-    const long size =
-        PARLEY_TRY(sys::call<::syscall>(long{SYS_getdents64}, long{folder.number()}, buffer.data(),
-                                        static_cast<long>(buffer.size())));
-    if (size == 0) return {};
-    for (long offset = 0; offset < size;) {
-      const char* entry = buffer.data() + offset;
-      std::uint16_t length = 0;
-      std::memcpy(&length, entry + offsetof(dirent64, d_reclen), sizeof length);
-      const char* name = entry + offsetof(dirent64, d_name);
-      int number = -1;  // stays so for "." and ".."
-      std::from_chars(name, name + std::strlen(name), number);
-      if (number >= 0 && number != folder.number() && !keep(number)) {
-        sys::release<::close>(number);
-      }
-      offset += length;
-    }
-  }
 }
 
 }  // namespace
@@ -223,7 +191,9 @@ auto Launch::close_all_but_kept() const -> Result<void> {
   if (closed || (closed.error() != Error::no_such_call && closed.error() != Error::not_permitted)) {
     return closed;
   }
-  return close_listed([&](int number) { return std::ranges::binary_search(kept_, number); });
+  return for_each_number("/proc/self/fd", [&](int number) {
+    if (!std::ranges::binary_search(kept_, number)) sys::release<::close>(number);
+  });
 }
 
 auto Launch::execute() -> Error {
