@@ -2,7 +2,7 @@
 //
 // `sys::call<::pipe2>(fds, flags)` makes the call and turns -1 (for a pointer: MAP_FAILED or null)
 // into the Error that errno holds. Nothing else in the library calls the kernel, so in a test build
-// this is where a test makes the n-th call fail, whatever it is.
+// this is where a test makes the n-th call fail, whatever it is, or kills the process before it.
 //
 // Calls that give something back (close, munmap, unlink of a name we made) go through
 // `sys::release`: nothing can be done about their failure, and a test cannot inject one.
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <type_traits>
 
 #include <parley/error.hpp>
@@ -25,6 +26,7 @@ namespace parley::os::sys {
 struct Injection {
   int calls_until_failure = 0;  ///< 1: the next one fails, once. 0: none does.
   Error error = Error::io;
+  bool kills = false;  ///< Instead of failing, the process is killed before the call.
   bool fired = false;
 };
 
@@ -35,6 +37,7 @@ inline auto must_fail() noexcept -> bool {
   --injection.calls_until_failure;
   if (injection.calls_until_failure != 0) return false;
   injection.fired = true;
+  if (injection.kills) static_cast<void>(std::raise(SIGKILL));
   errno = static_cast<int>(injection.error);
   return true;
 }

@@ -1,8 +1,10 @@
-// Makes each system call of an operation fail in turn, and looks at what it leaves behind.
+// Makes each system call of an operation fail in turn, or kills the process there, and looks at
+// what it leaves behind.
 #pragma once
 
 #include <doctest/doctest.h>
 
+#include <csignal>
 #include <functional>
 #include <string>
 
@@ -10,6 +12,7 @@
 
 #include "os/sys.hpp"
 #include "support/descriptors.hpp"
+#include "support/peer.hpp"
 
 namespace parley::test {
 
@@ -60,6 +63,26 @@ inline auto interrupt_each_call(const std::function<Outcome()>& operation) -> in
     CAPTURE(call);
     check_succeeded(outcome);
     if (!fired) return call - 1;
+  }
+  FAIL("the operation never ends");
+  return 0;
+}
+
+/// Runs `operation` in a peer that is killed before its 1st, 2nd, 3rd … system call, until one
+/// lives to the end; after each, `look` sees what is left. Returns how many were killed.
+inline auto kill_at_each_call(const std::function<Outcome()>& operation,
+                              const std::function<void()>& look) -> int {
+  constexpr int calls_at_most = 1000;
+  for (int call = 1; call <= calls_at_most; ++call) {
+    Peer peer([&] {
+      os::sys::injection = {.calls_until_failure = call, .kills = true};
+      REQUIRE(operation());
+    });
+    const int status = peer.wait();
+    CAPTURE(call);
+    look();
+    if (status == 0) return call - 1;
+    REQUIRE(status == -SIGKILL);
   }
   FAIL("the operation never ends");
   return 0;

@@ -8,6 +8,7 @@
 #include <parley/os/descriptor.hpp>
 #include <parley/os/sysv/key.hpp>
 
+#include "os/sys.hpp"
 #include "support/temp_dir.hpp"
 
 namespace parley::test {
@@ -19,7 +20,11 @@ class Scoped {
   explicit Scoped(Object object) : object_(std::move(object)) {}
   Scoped(const Scoped&) = delete;
   auto operator=(const Scoped&) -> Scoped& = delete;
-  ~Scoped() { static_cast<void>(object_.remove()); }
+  ~Scoped() {
+    // Not one of the calls that a test counts and makes fail.
+    os::sys::injection.calls_until_failure = 0;
+    static_cast<void>(object_.remove());
+  }
 
   auto operator->() const -> const Object* { return &object_; }
   auto operator*() const -> const Object& { return object_; }
@@ -28,10 +33,14 @@ class Scoped {
   Object object_;
 };
 
-/// A key that nobody else uses: made of the random name of a directory of the test's own.
+/// A key that nobody else uses: made of the random name of a directory of the test's own. What has
+/// that key in the end is removed.
 class OwnKey {
  public:
   OwnKey();
+  OwnKey(const OwnKey&) = delete;
+  auto operator=(const OwnKey&) -> OwnKey& = delete;
+  ~OwnKey();
 
   [[nodiscard]] auto key() const -> os::sysv::Key { return key_; }
 
@@ -55,7 +64,7 @@ class IpcNamespace {
   os::OwnedFd before_;
 };
 
-/// Makes this process, a peer, an unprivileged one for good. False if it is not root.
-auto become_nobody() -> bool;
+/// Makes this process, a peer of a test that runs as root, an unprivileged one for good.
+void become_nobody();
 
 }  // namespace parley::test
