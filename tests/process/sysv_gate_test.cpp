@@ -163,6 +163,7 @@ TEST_CASE("one who may only change a set can wait for its values, one who may on
     const auto set = SemaphoreSet::open(changed.key(), Deadline::never()).value();
     REQUIRE(set.count() == 1);
     REQUIRE(set.operate({.index = 0, .delta = -5}, Deadline::now()));
+    REQUIRE(SemaphoreSet::open_or_create(changed.key(), Values{5}));
     REQUIRE(SemaphoreSet::open(read.key(), Deadline::now()).value().value(0).value() == 5);
   });
   wait_until_asleep(nobody.pid());
@@ -219,4 +220,12 @@ TEST_CASE("programs that wait for the first operation on a set are safe as well"
   CHECK_FALSE(set->status()->last_operation.has_value());
   CHECK(SemaphoreSet::open_or_create(own.key(), Values{1}));
   CHECK(set->status()->last_operation.has_value());
+}
+
+TEST_CASE("a gate that another program has changed is reported and not believed") {
+  const OwnKey own;
+  const Scoped set(half_made(own.key(), {1}));
+  REQUIRE(semctl(set->id(), 1, SETVAL, 5) == 0);
+  CHECK(SemaphoreSet::open_or_create(own.key(), Values{1}).error() == Error::corrupt);
+  CHECK(set->value(0).value() == 0);
 }

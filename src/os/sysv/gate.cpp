@@ -19,10 +19,12 @@ auto steps_done(int id, std::size_t index) -> Result<int> {
   return sys::call<::semctl>(id, static_cast<int>(index), GETVAL);
 }
 
-/// `would_block` if it is not, or no longer, this step's turn.
+/// `would_block` if it is not, or no longer, this step's turn; `corrupt` if there is no such step,
+/// because a program that does not know of the gate has changed it.
 auto do_step(int id, std::span<const std::uint16_t> values, int step) -> Result<void> {
   const auto index = static_cast<unsigned short>(values.size());
   const std::size_t first = static_cast<std::size_t>(step) * values_per_step;
+  if (first >= values.size()) return failure(Error::corrupt);
   const std::size_t end = std::min(first + values_per_step, values.size());
   std::array<sembuf, operations_per_step> operations{};
   std::size_t count = 0;
@@ -39,8 +41,10 @@ auto do_step(int id, std::span<const std::uint16_t> values, int step) -> Result<
   return semaphore_operate(id, std::span(operations).first(count), Deadline::now());
 }
 
-auto go_on_from(int id, std::span<const std::uint16_t> values, int step) -> Result<void> {
-  while (step != open) {
+}  // namespace
+
+auto fill(int id, std::span<const std::uint16_t> values) -> Result<void> {
+  for (int step = 0; step != open;) {
     const auto done = do_step(id, values, step);
     if (!done && done.error() != Error::would_block) return done;
     const bool was_last = static_cast<std::size_t>(step + 1) * values_per_step >= values.size();
@@ -48,16 +52,6 @@ auto go_on_from(int id, std::span<const std::uint16_t> values, int step) -> Resu
     step = done ? step + 1 : PARLEY_TRY(steps_done(id, values.size()));
   }
   return {};
-}
-
-}  // namespace
-
-auto fill(int id, std::span<const std::uint16_t> values) -> Result<void> {
-  return go_on_from(id, values, 0);
-}
-
-auto finish(int id, std::span<const std::uint16_t> values) -> Result<void> {
-  return go_on_from(id, values, PARLEY_TRY(steps_done(id, values.size())));
 }
 
 auto pass(int id, std::size_t index, Deadline deadline) -> Result<void> {

@@ -25,11 +25,8 @@ constexpr auto is_marked(mode_t mode) noexcept -> bool {
   return (mode & 0111) == mark;
 }
 
-/// Does every step of a new set.
+/// Does every step that is not done yet.
 auto fill(int id, std::span<const std::uint16_t> values) -> Result<void>;
-
-/// Does what is left to do of a set that somebody else created.
-auto finish(int id, std::span<const std::uint16_t> values) -> Result<void>;
 
 /// Waits until the gate, which is at `index`, is open. Leaves no trace in the set.
 auto pass(int id, std::size_t index, Deadline deadline) -> Result<void>;

@@ -105,10 +105,13 @@ auto SemaphoreSet::open_or_create(Key key, std::span<const std::uint16_t> values
         const auto set = PARLEY_TRY(adopt(PARLEY_TRY(sys::call<::semget>(key.number(), 0, 0))));
         if (set.count_ < values.size()) return failure(Error::invalid);
         if (!set.gated_) return set;
+        auto ready = gate::pass(set.id_, set.count_, Deadline::now());
         // A larger set is not the one that these values are for.
         const bool is_ours = set.count_ == values.size();
-        PARLEY_TRY(is_ours ? gate::finish(set.id_, values)
-                           : gate::pass(set.id_, set.count_, Deadline::now()));
+        if (!ready && ready.error() == Error::would_block && is_ours) {
+          ready = gate::fill(set.id_, values);
+        }
+        PARLEY_TRY(ready);
         return set;
       });
 }

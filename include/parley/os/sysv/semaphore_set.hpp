@@ -80,12 +80,14 @@ class SemaphoreSet {
   static auto create(Key key, std::span<const std::uint16_t> values, CreateOptions options = {})
       -> Result<SemaphoreSet>;
 
-  /// The set of that key, or a new one. `invalid` if there is one of fewer semaphores.
+  /// The set of that key, or a new one. `invalid` if there is one of fewer semaphores;
+  /// `would_block` if it has a gate that is not open yet.
   static auto open_or_create(Key key, std::size_t count, CreateOptions options = {})
       -> Result<SemaphoreSet>;
 
   /// The same. If the set is there and has a gate, but its creator has not finished, this finishes
   /// it, and so needs no deadline. All programs that create a key's set must give the same values.
+  /// `corrupt` if the gate has a value that no creator gave it.
   static auto open_or_create(Key key, std::span<const std::uint16_t> values,
                              CreateOptions options = {}) -> Result<SemaphoreSet>;
 
