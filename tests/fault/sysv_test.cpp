@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <vector>
 
@@ -14,6 +13,7 @@
 
 #include "os/sys.hpp"
 #include "support/faults.hpp"
+#include "support/skip.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -27,6 +27,7 @@ using parley::test::IpcNamespace;
 using parley::test::Outcome;
 using parley::test::OwnKey;
 using parley::test::Scoped;
+using parley::test::skip;
 
 namespace sys = parley::os::sys;
 
@@ -43,7 +44,7 @@ auto object_count() -> std::size_t {
 /// fail_each_call, in an IPC namespace that must be empty after each run.
 auto fail_each_call_and_leave_nothing(const std::function<Outcome()>& operation) -> int {
   const IpcNamespace own;
-  if (!own.is_entered()) std::puts("skipped: counting objects, without an IPC namespace");
+  if (!own.is_entered()) skip("counting objects, without an IPC namespace");
   return fail_each_call([&] {
     const Outcome outcome = operation();
     const auto injection = std::exchange(sys::injection, {});

@@ -3,14 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <sys/sem.h>
-#include <unistd.h>
 #include <csignal>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <list>
 #include <span>
 #include <vector>
@@ -20,6 +18,7 @@
 #include "os/sys.hpp"
 #include "support/faults.hpp"
 #include "support/peer.hpp"
+#include "support/privileges.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -30,6 +29,7 @@ using parley::os::sysv::Key;
 using parley::os::sysv::Operation;
 using parley::os::sysv::SemaphoreSet;
 using parley::test::become_nobody;
+using parley::test::can_become_another_user;
 using parley::test::kill_at_each_call;
 using parley::test::Outcome;
 using parley::test::OwnKey;
@@ -148,10 +148,7 @@ TEST_CASE("signals do not lengthen an opener's wait") {
 }
 
 TEST_CASE("one who may only change a set can wait for its values, one who may only read can not") {
-  if (geteuid() != 0) {
-    std::puts("skipped: becoming nobody needs root");
-    return;
-  }
+  if (!can_become_another_user()) return;
   const OwnKey changed;
   const OwnKey read;
   const Scoped to_change(half_made(changed.key(), {5}, 0622));

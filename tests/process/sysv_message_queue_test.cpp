@@ -8,7 +8,6 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <functional>
 #include <span>
 #include <string>
@@ -18,6 +17,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
+#include "support/privileges.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -29,6 +29,7 @@ using parley::os::sysv::MessageQueue;
 using parley::os::sysv::Selector;
 using parley::test::become_nobody;
 using parley::test::bytes_of;
+using parley::test::can_become_another_user;
 using parley::test::OwnKey;
 using parley::test::Peer;
 using parley::test::Scoped;
@@ -223,10 +224,7 @@ TEST_CASE("messages outlive their sender") {
 }
 
 TEST_CASE("who may not use a queue is denied, and only its owner may change or remove it") {
-  if (geteuid() != 0) {
-    std::puts("skipped: becoming nobody needs root");
-    return;
-  }
+  if (!can_become_another_user()) return;
   const OwnKey closed_key;
   const Scoped closed(MessageQueue::create(closed_key.key()).value());
   const Scoped write_only(MessageQueue::create(Key::private_key(), {.mode = 0602}).value());

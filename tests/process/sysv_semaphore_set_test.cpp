@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <span>
 #include <vector>
@@ -17,6 +16,7 @@
 #include <parley/os/pipe.hpp>
 
 #include "support/peer.hpp"
+#include "support/privileges.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -27,6 +27,7 @@ using parley::os::sysv::Key;
 using parley::os::sysv::Operation;
 using parley::os::sysv::SemaphoreSet;
 using parley::test::become_nobody;
+using parley::test::can_become_another_user;
 using parley::test::OwnKey;
 using parley::test::Peer;
 using parley::test::Scoped;
@@ -226,10 +227,7 @@ TEST_CASE("signals neither end nor lengthen a wait for a semaphore, and their ha
 }
 
 TEST_CASE("who may not use a set is denied, and only its owner may change or remove it") {
-  if (geteuid() != 0) {
-    std::puts("skipped: becoming nobody needs root");
-    return;
-  }
+  if (!can_become_another_user()) return;
   const OwnKey closed;
   const OwnKey open;
   const Scoped none(SemaphoreSet::create(closed.key(), 1).value());
@@ -260,10 +258,7 @@ TEST_CASE("who may not use a set is denied, and only its owner may change or rem
 }
 
 TEST_CASE("a semaphore set that was given away belongs to its new owner and its creator") {
-  if (geteuid() != 0) {
-    std::puts("skipped: giving a set away needs root");
-    return;
-  }
+  if (!can_become_another_user()) return;
   const Scoped set(SemaphoreSet::create(Key::private_key(), 1).value());
   REQUIRE(set->set_access({.uid = 65534, .gid = 65534, .mode = 0600}));
   Peer nobody([&] {

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -15,6 +14,7 @@
 #include <parley/os/pipe.hpp>
 
 #include "support/peer.hpp"
+#include "support/privileges.hpp"
 #include "support/sysv.hpp"
 
 using parley::Deadline;
@@ -23,6 +23,7 @@ using parley::os::Pipe;
 using parley::os::sysv::Key;
 using parley::os::sysv::SharedMemory;
 using parley::test::become_nobody;
+using parley::test::can_become_another_user;
 using parley::test::OwnKey;
 using parley::test::Peer;
 using parley::test::Scoped;
@@ -115,10 +116,7 @@ TEST_CASE("a write through a read-only attachment is a fault") {
 }
 
 TEST_CASE("who may not use shared memory is denied, and only its owner may change or remove it") {
-  if (geteuid() != 0) {
-    std::puts("skipped: becoming nobody needs root");
-    return;
-  }
+  if (!can_become_another_user()) return;
   const OwnKey closed_key;
   const Scoped closed(SharedMemory::create(closed_key.key(), 4096).value());
   const Scoped readable(SharedMemory::create(Key::private_key(), 4096, {.mode = 0604}).value());

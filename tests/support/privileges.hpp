@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 #include <grp.h>
+#include <sys/prctl.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "support/skip.hpp"
 
@@ -22,6 +25,8 @@ inline void become_nobody() {
   REQUIRE(setgroups(0, nullptr) == 0);
   REQUIRE(setresgid(nobody, nobody, nobody) == 0);
   REQUIRE(setresuid(nobody, nobody, nobody) == 0);
+  // Changing ids has cleared what lets a peer die with its test.
+  REQUIRE(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
 }
 
 }  // namespace parley::test

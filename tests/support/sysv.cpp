@@ -2,15 +2,11 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <sys/msg.h>
-#include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <unistd.h>
-
-#include <csignal>
 
 namespace parley::test {
 
@@ -38,15 +34,6 @@ IpcNamespace::IpcNamespace() {
 
 IpcNamespace::~IpcNamespace() {
   if (is_entered()) CHECK(setns(before_.number(), CLONE_NEWIPC) == 0);
-}
-
-void become_nobody() {
-  constexpr id_t nobody = 65534;
-  REQUIRE(setgroups(0, nullptr) == 0);
-  REQUIRE(setresgid(nobody, nobody, nobody) == 0);
-  REQUIRE(setresuid(nobody, nobody, nobody) == 0);
-  // Changing ids has cleared what Peer set up.
-  REQUIRE(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
 }
 
 }  // namespace parley::test

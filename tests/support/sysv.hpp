@@ -64,7 +64,4 @@ class IpcNamespace {
   os::OwnedFd before_;
 };
 
-/// Makes this process, a peer of a test that runs as root, an unprivileged one for good.
-void become_nobody();
-
 }  // namespace parley::test

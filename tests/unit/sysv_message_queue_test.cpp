@@ -9,7 +9,6 @@
 #include <chrono>
 #include <climits>
 #include <cstddef>
-#include <cstdio>
 #include <fstream>
 #include <span>
 #include <string>
@@ -18,6 +17,7 @@
 #include <vector>
 
 #include "support/descriptors.hpp"
+#include "support/skip.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -33,6 +33,7 @@ using parley::test::bytes_of;
 using parley::test::IpcNamespace;
 using parley::test::OwnKey;
 using parley::test::Scoped;
+using parley::test::skip;
 using parley::test::text_of;
 
 namespace {
@@ -150,7 +151,7 @@ TEST_CASE("texts that the default limit does not allow are carried where the lim
     return bool(std::ofstream(limit) << large << std::flush);
   };
   if (!own.is_entered() || !raise("/proc/sys/kernel/msgmax") || !raise("/proc/sys/kernel/msgmnb")) {
-    std::puts("skipped: an IPC namespace with its own limits");
+    skip("an IPC namespace with its own limits");
     return;
   }
   const Scoped queue(new_queue());
@@ -208,7 +209,7 @@ TEST_CASE("peeking copies the message at a position and changes nothing") {
   std::array<std::byte, 8> buffer{};
   const Result<Received> one = queue->peek(1, buffer);
   if (!one && one.error() == Error::no_such_call) {
-    std::puts("skipped: this kernel has no MSG_COPY");
+    skip("this kernel has no MSG_COPY");
     return;
   }
   CHECK(one.value().type == 6);

@@ -9,11 +9,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <span>
 #include <type_traits>
 #include <utility>
 
+#include "support/skip.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -24,6 +24,7 @@ using parley::os::sysv::SharedMemory;
 using parley::os::sysv::SharedMemoryStatus;
 using parley::test::OwnKey;
 using parley::test::Scoped;
+using parley::test::skip;
 
 namespace {
 
@@ -177,7 +178,7 @@ TEST_CASE("the status of a segment tells its size, permissions, times and proces
 TEST_CASE("a segment is locked into memory and unlocked") {
   const Scoped memory(new_segment());
   if (const auto locked = memory->lock(); !locked) {
-    std::printf("skipped: locking: %s\n", parley::message(locked.error()).c_str());
+    skip(parley::message(locked.error()).c_str());
     return;
   }
   CHECK(memory->status()->locked);
@@ -198,7 +199,7 @@ TEST_CASE("a segment is made of huge pages where the system has some") {
   CHECK(create(std::size_t{1} << 40).error() == Error::invalid);
   const auto huge = create(0);
   if (!huge) {
-    std::printf("skipped: huge pages: %s\n", parley::message(huge.error()).c_str());
+    skip(parley::message(huge.error()).c_str());
     return;
   }
   const Scoped removed(*huge);
