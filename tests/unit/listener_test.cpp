@@ -23,7 +23,6 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::TempDir;
-using parley::test::text_of;
 
 namespace {
 
