@@ -85,6 +85,30 @@ TEST_CASE("a split send goes on while the receiver takes message after message")
   CHECK(open_descriptors() == before);
 }
 
+TEST_CASE("descriptors of a send that goes out in pieces arrive once") {
+  constexpr std::size_t total = 3'000'000;
+  auto [one, other] = Socket::pair(SocketType::stream).value();
+  Peer sender([&] {
+    drop(other);
+    const std::vector<std::byte> much(total);
+    const std::array<BorrowedFd, 1> fds{BorrowedFd::from_number(STDERR_FILENO)};
+    REQUIRE(
+        one.send_message({.bytes = much, .attachments = {.descriptors = fds}}, Deadline::never()));
+  });
+  drop(one);
+  std::vector<std::byte> block(100'000);
+  std::size_t got = 0;
+  std::size_t descriptor_count = 0;
+  for (;;) {
+    const auto message = other.receive_message({.into = block}, Deadline::never()).value();
+    if (message.ended) break;
+    got += message.size_bytes;
+    descriptor_count += message.ancillary.descriptors.size();
+  }
+  CHECK(got == total);
+  CHECK(descriptor_count == 1);
+}
+
 TEST_CASE("the kernel vouches for the sender, whether it names itself or not") {
   auto [one, other] = Socket::pair(SocketType::seqpacket).value();
   REQUIRE(other.set(option::pass_credentials, true));

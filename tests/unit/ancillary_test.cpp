@@ -271,14 +271,15 @@ TEST_CASE("a receiver that runs out of descriptors gets an error and leaks none"
   REQUIRE(one.send(bytes_of("next"), Deadline::now()));
   const auto before = open_descriptors();
   std::array<std::byte, 8> buffer{};
-  {
+  const auto receive_short_of_descriptors = [&] {
     // Room for the first few of them only.
     const int next_free = duplicate(other.fd()).value().number();
     const DescriptorLimit limit(static_cast<rlim_t>(next_free) + 4);
-    const auto received = other.receive_message({.into = buffer}, Deadline::now());
-    REQUIRE_FALSE(received.has_value());
-    CHECK(received.error() == Error::no_buffer_space);
-  }
+    return other.receive_message({.into = buffer}, Deadline::now());
+  };
+  const auto received = receive_short_of_descriptors();
+  REQUIRE_FALSE(received.has_value());
+  CHECK(received.error() == Error::no_buffer_space);
   CHECK(open_descriptors() == before);
   CHECK(other.receive(buffer, Deadline::now()).value().size_bytes == 4);
 }
