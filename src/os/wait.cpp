@@ -77,7 +77,10 @@ auto Alarm::set(Deadline deadline) -> Result<Alarm> {
   event.sigev_signo = signal;
   event.sigev_notify_thread_id = static_cast<pid_t>(PARLEY_TRY(sys::call<::syscall>(SYS_gettid)));
   timer_t timer{};
-  PARLEY_TRY(sys::call<::timer_create>(CLOCK_MONOTONIC, &event, &timer));
+  const auto created = sys::call<::timer_create>(CLOCK_MONOTONIC, &event, &timer);
+  // EAGAIN here means too many timers (RLIMIT_SIGPENDING): not what would_block says to a caller.
+  if (!created)
+    return failure(created.error() == Error::would_block ? Error::busy : created.error());
 
   sigset_t only{};
   sigemptyset(&only);

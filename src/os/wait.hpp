@@ -47,7 +47,7 @@ auto when_ready(BorrowedFd fd, short events, Deadline deadline, Attempt attempt)
 /// runs. Unblocked in this thread while the alarm lives.
 class Alarm {
  public:
-  /// `busy` when the program uses every real-time signal itself.
+  /// `busy` when the program uses every real-time signal itself, or as many timers as it may.
   static auto set(Deadline deadline) -> Result<Alarm>;
 
   Alarm(Alarm&& other) noexcept;
