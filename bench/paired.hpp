@@ -1,8 +1,8 @@
 // Two ways to do one thing, timed against each other in one run.
 //
-// The machine is noisy and its speed drifts, so no absolute time is worth much. Each round times a batch of both, in
-// alternating order, and yields one ratio; what is shown is the median of the ratios and where the
-// middle half of them lies.
+// The machine is noisy and its speed drifts, so no absolute time is worth much. Each round times a
+// batch of both, in alternating order, and yields one ratio; what is shown is the median of the
+// ratios and where the middle half of them lies.
 #pragma once
 
 #include <algorithm>
