@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -28,191 +29,100 @@ namespace parley::os {
 namespace {
 
 // Allowed whatever the arguments are: none of these takes a path, an address, a key, an id that
-// means something outside of this process, or the number of another process. Those that the
-// architecture does not have are skipped. What a kernel adds later is denied until it is listed.
+// means something outside of this process, or, but where it says so, the number of another process.
+// Those that the architecture does not have are skipped. What a kernel adds later is denied until
+// it is listed.
 
 constexpr std::array on_held_descriptors{
-    SCMP_SYS(read),
-    SCMP_SYS(write),
-    SCMP_SYS(readv),
-    SCMP_SYS(writev),
-    SCMP_SYS(pread64),
-    SCMP_SYS(pwrite64),
-    SCMP_SYS(preadv),
-    SCMP_SYS(pwritev),
-    SCMP_SYS(preadv2),
-    SCMP_SYS(pwritev2),
-    SCMP_SYS(lseek),
-    SCMP_SYS(close),
-    SCMP_SYS(close_range),
-    SCMP_SYS(dup),
-    SCMP_SYS(dup2),
-    SCMP_SYS(dup3),
-    SCMP_SYS(flock),
-    SCMP_SYS(fsync),
-    SCMP_SYS(fdatasync),
-    SCMP_SYS(ftruncate),
-    SCMP_SYS(fallocate),
-    SCMP_SYS(fadvise64),
-    SCMP_SYS(readahead),
-    SCMP_SYS(sync_file_range),
-    SCMP_SYS(sendfile),
-    SCMP_SYS(splice),
-    SCMP_SYS(tee),
-    SCMP_SYS(vmsplice),
-    SCMP_SYS(fstat),
-    SCMP_SYS(fstatfs),
-    SCMP_SYS(getdents64),
-    SCMP_SYS(copy_file_range),
+    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev), SCMP_SYS(preadv2), SCMP_SYS(pwritev2),
+    SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(dup), SCMP_SYS(dup2),
+    SCMP_SYS(dup3), SCMP_SYS(flock), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate),
+    SCMP_SYS(fallocate), SCMP_SYS(fadvise64), SCMP_SYS(readahead), SCMP_SYS(sync_file_range),
+    SCMP_SYS(sendfile), SCMP_SYS(splice), SCMP_SYS(tee), SCMP_SYS(vmsplice), SCMP_SYS(fstat),
+    SCMP_SYS(fstatfs), SCMP_SYS(getdents64), SCMP_SYS(copy_file_range),
     // Sockets: an accepted connection was held with its listener.
-    SCMP_SYS(recvfrom),
-    SCMP_SYS(recvmsg),
-    SCMP_SYS(recvmmsg),
-    SCMP_SYS(accept),
-    SCMP_SYS(accept4),
-    SCMP_SYS(shutdown),
-    SCMP_SYS(getsockname),
-    SCMP_SYS(getpeername),
-    SCMP_SYS(getsockopt),
-    SCMP_SYS(setsockopt),
+    SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(recvmmsg), SCMP_SYS(accept), SCMP_SYS(accept4),
+    SCMP_SYS(shutdown), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(getsockopt),
     // POSIX message queues that are open.
-    SCMP_SYS(mq_timedsend),
-    SCMP_SYS(mq_timedreceive),
-    SCMP_SYS(mq_notify),
-    SCMP_SYS(mq_getsetattr),
-};
+    SCMP_SYS(mq_timedsend), SCMP_SYS(mq_timedreceive), SCMP_SYS(mq_notify),
+    SCMP_SYS(mq_getsetattr)};
 
-constexpr std::array without_a_name{
-    SCMP_SYS(pipe),
-    SCMP_SYS(pipe2),
-    SCMP_SYS(memfd_create),
-    SCMP_SYS(memfd_secret),
-    SCMP_SYS(eventfd),
-    SCMP_SYS(eventfd2),
-    SCMP_SYS(signalfd),
-    SCMP_SYS(signalfd4),
-    SCMP_SYS(timerfd_create),
-    SCMP_SYS(timerfd_settime),
-    SCMP_SYS(timerfd_gettime),
-    SCMP_SYS(epoll_create),
-    SCMP_SYS(epoll_create1),
-    SCMP_SYS(epoll_ctl),
-    SCMP_SYS(epoll_wait),
-    SCMP_SYS(epoll_pwait),
-    SCMP_SYS(epoll_pwait2),
-    SCMP_SYS(poll),
-    SCMP_SYS(ppoll),
-    SCMP_SYS(select),
-    SCMP_SYS(pselect6),
-};
+constexpr std::array without_a_name{SCMP_SYS(pipe),
+                                    SCMP_SYS(pipe2),
+                                    SCMP_SYS(memfd_create),
+                                    SCMP_SYS(memfd_secret),
+                                    SCMP_SYS(eventfd),
+                                    SCMP_SYS(eventfd2),
+                                    SCMP_SYS(signalfd),
+                                    SCMP_SYS(signalfd4),
+                                    SCMP_SYS(timerfd_create),
+                                    SCMP_SYS(timerfd_settime),
+                                    SCMP_SYS(timerfd_gettime),
+                                    SCMP_SYS(epoll_create),
+                                    SCMP_SYS(epoll_create1),
+                                    SCMP_SYS(epoll_ctl),
+                                    SCMP_SYS(epoll_wait),
+                                    SCMP_SYS(epoll_pwait),
+                                    SCMP_SYS(epoll_pwait2),
+                                    SCMP_SYS(poll),
+                                    SCMP_SYS(ppoll),
+                                    SCMP_SYS(select),
+                                    SCMP_SYS(pselect6)};
 
 constexpr std::array own_memory{
-    SCMP_SYS(brk),           SCMP_SYS(mmap),       SCMP_SYS(munmap),     SCMP_SYS(mremap),
-    SCMP_SYS(mprotect),      SCMP_SYS(madvise),    SCMP_SYS(msync),      SCMP_SYS(mincore),
-    SCMP_SYS(mlock),         SCMP_SYS(mlock2),     SCMP_SYS(munlock),    SCMP_SYS(mlockall),
-    SCMP_SYS(munlockall),    SCMP_SYS(membarrier), SCMP_SYS(pkey_alloc), SCMP_SYS(pkey_free),
-    SCMP_SYS(pkey_mprotect),
-    SCMP_SYS(shmdt),  // what is attached may be given up
-};
+    SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
+    SCMP_SYS(madvise), SCMP_SYS(msync), SCMP_SYS(mincore), SCMP_SYS(mlock), SCMP_SYS(mlock2),
+    SCMP_SYS(munlock), SCMP_SYS(mlockall), SCMP_SYS(munlockall), SCMP_SYS(membarrier),
+    SCMP_SYS(pkey_alloc), SCMP_SYS(pkey_free), SCMP_SYS(pkey_mprotect),
+    // What is attached may be given up.
+    SCMP_SYS(shmdt)};
 
 constexpr std::array own_threads_and_time{
-    SCMP_SYS(futex),
-    SCMP_SYS(futex_waitv),
-    SCMP_SYS(set_robust_list),
-    SCMP_SYS(set_tid_address),
-    SCMP_SYS(rseq),
-    SCMP_SYS(sched_yield),
-    SCMP_SYS(getcpu),
-    SCMP_SYS(arch_prctl),
-    SCMP_SYS(restart_syscall),
-    SCMP_SYS(nanosleep),
-    SCMP_SYS(clock_nanosleep),
-    SCMP_SYS(clock_gettime),
-    SCMP_SYS(clock_getres),
-    SCMP_SYS(gettimeofday),
-    SCMP_SYS(time),
-    SCMP_SYS(times),
-    SCMP_SYS(getitimer),
-    SCMP_SYS(setitimer),
-    SCMP_SYS(alarm),
-    SCMP_SYS(pause),
-    SCMP_SYS(timer_create),
-    SCMP_SYS(timer_settime),
-    SCMP_SYS(timer_gettime),
-    SCMP_SYS(timer_getoverrun),
+    SCMP_SYS(futex), SCMP_SYS(futex_waitv), SCMP_SYS(set_robust_list), SCMP_SYS(set_tid_address),
+    SCMP_SYS(rseq), SCMP_SYS(sched_yield), SCMP_SYS(getcpu), SCMP_SYS(arch_prctl),
+    SCMP_SYS(restart_syscall), SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+    SCMP_SYS(times), SCMP_SYS(getitimer), SCMP_SYS(setitimer), SCMP_SYS(alarm), SCMP_SYS(pause),
+    SCMP_SYS(timer_settime), SCMP_SYS(timer_gettime), SCMP_SYS(timer_getoverrun),
     SCMP_SYS(timer_delete),
     // The C library asks these of its own threads, by numbers that a filter cannot know; they tell
     // nothing but how a thread is scheduled.
-    SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(sched_getparam),
-    SCMP_SYS(sched_getscheduler),
-    SCMP_SYS(sched_get_priority_max),
-    SCMP_SYS(sched_get_priority_min),
-};
+    SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getparam), SCMP_SYS(sched_getscheduler),
+    SCMP_SYS(sched_get_priority_max), SCMP_SYS(sched_get_priority_min)};
 
 constexpr std::array own_process{
-    SCMP_SYS(exit),
-    SCMP_SYS(exit_group),
-    SCMP_SYS(fork),
-    SCMP_SYS(vfork),
-    SCMP_SYS(wait4),
-    SCMP_SYS(waitid),
-    SCMP_SYS(getpid),
-    SCMP_SYS(gettid),
-    SCMP_SYS(getppid),
-    SCMP_SYS(getpgrp),
-    SCMP_SYS(getuid),
-    SCMP_SYS(geteuid),
-    SCMP_SYS(getgid),
-    SCMP_SYS(getegid),
-    SCMP_SYS(getresuid),
-    SCMP_SYS(getresgid),
-    SCMP_SYS(getgroups),
-    SCMP_SYS(getrlimit),
-    SCMP_SYS(setrlimit),
-    SCMP_SYS(getrusage),
-    SCMP_SYS(umask),
-    SCMP_SYS(uname),
-    SCMP_SYS(sysinfo),
-    SCMP_SYS(getrandom),
+    SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(wait4),
+    SCMP_SYS(waitid), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getppid), SCMP_SYS(getpgrp),
+    SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(getresuid),
+    SCMP_SYS(getresgid), SCMP_SYS(getgroups), SCMP_SYS(getrlimit), SCMP_SYS(setrlimit),
+    SCMP_SYS(getrusage), SCMP_SYS(umask), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(getrandom),
     // Its own signals.
-    SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigreturn),
-    SCMP_SYS(rt_sigpending),
-    SCMP_SYS(rt_sigtimedwait),
-    SCMP_SYS(rt_sigsuspend),
-    SCMP_SYS(sigaltstack),
-};
+    SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigtimedwait), SCMP_SYS(rt_sigsuspend),
+    SCMP_SYS(sigaltstack)};
 
-constexpr std::array to_any_process{
-    SCMP_SYS(kill),
-    SCMP_SYS(tgkill),
-    SCMP_SYS(tkill),
-    SCMP_SYS(rt_sigqueueinfo),
-    SCMP_SYS(rt_tgsigqueueinfo),
-    SCMP_SYS(pidfd_send_signal),
-};
+constexpr std::array to_any_process{SCMP_SYS(kill),
+                                    SCMP_SYS(tgkill),
+                                    SCMP_SYS(tkill),
+                                    SCMP_SYS(rt_sigqueueinfo),
+                                    SCMP_SYS(rt_tgsigqueueinfo),
+                                    SCMP_SYS(pidfd_send_signal)};
 
 // F_SETOWN is not among them: it names a process that is to get signals.
-constexpr std::array fcntl_commands{
-    F_DUPFD,      F_DUPFD_CLOEXEC, F_GETFD,      F_SETFD,     F_GETFL,
-    F_GETLK,      F_SETLK,         F_SETLKW,     F_OFD_GETLK, F_OFD_SETLK,
-    F_OFD_SETLKW, F_GETPIPE_SZ,    F_SETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS,
-};
+constexpr std::array fcntl_commands{F_DUPFD,      F_DUPFD_CLOEXEC, F_GETFD,      F_SETFD,
+                                    F_GETFL,      F_GETLK,         F_SETLK,      F_SETLKW,
+                                    F_OFD_GETLK,  F_OFD_SETLK,     F_OFD_SETLKW, F_GETPIPE_SZ,
+                                    F_SETPIPE_SZ, F_ADD_SEALS,     F_GET_SEALS};
 
 // No driver's own: many open something, and TIOCSTI types into the terminal of others.
 constexpr std::uint32_t pidfd_get_info = 0xC040FF0B;  // how a child ended; Linux 6.13
 constexpr std::array<std::uint32_t, 9> ioctl_requests{
-    FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TIOCOUTQ, TCGETS, TIOCGWINSZ, SIOCATMARK, pidfd_get_info,
-};
+    FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TIOCOUTQ, TCGETS, TIOCGWINSZ, SIOCATMARK, pidfd_get_info};
 
 // A name for threads and mappings, and what makes this process less, not more.
 constexpr std::array prctl_options{
-    PR_SET_NAME,       PR_GET_NAME,       PR_SET_PDEATHSIG,    PR_GET_PDEATHSIG,
-    PR_SET_DUMPABLE,   PR_GET_DUMPABLE,   PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS,
-    PR_SET_TIMERSLACK, PR_GET_TIMERSLACK, PR_SET_VMA,
-};
+    PR_SET_NAME,         PR_GET_NAME,         PR_SET_PDEATHSIG,  PR_GET_PDEATHSIG,  PR_GET_DUMPABLE,
+    PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_TIMERSLACK, PR_GET_TIMERSLACK, PR_SET_VMA};
 
 /// Namespaces; and a child that would be the parent's, to whom its end is signalled.
 constexpr auto forbidden_clone_flags =
@@ -315,6 +225,17 @@ auto allow_sockets(Filter& filter) -> Result<void> {
     PARLEY_TRY(filter.allow(SCMP_SYS(socketpair),
                             {is(0, AF_UNIX), {1, SCMP_CMP_MASKED_EQ, type_bits, type}}));
   }
+  // Of the levels only these: behind others a privileged process finds the firewall's tables, as it
+  // does behind IP's own from this number on.
+  constexpr std::uint64_t first_of_the_firewall = 64;
+  for (const std::uint32_t level :
+       std::array<std::uint32_t, 3>{SOL_SOCKET, IPPROTO_TCP, IPPROTO_UDP}) {
+    PARLEY_TRY(filter.allow(SCMP_SYS(setsockopt), {is(1, level)}));
+  }
+  for (const std::uint32_t level : std::array<std::uint32_t, 2>{IPPROTO_IP, IPPROTO_IPV6}) {
+    PARLEY_TRY(filter.allow(SCMP_SYS(setsockopt),
+                            {is(1, level), {2, SCMP_CMP_LT, first_of_the_firewall, 0}}));
+  }
   PARLEY_TRY(filter.allow(SCMP_SYS(sendto), {lacks(3, MSG_FASTOPEN), is_null(4)}));
   PARLEY_TRY(filter.allow(SCMP_SYS(sendmsg), {lacks(2, MSG_FASTOPEN)}));
   PARLEY_TRY(filter.allow(SCMP_SYS(sendmmsg), {lacks(3, MSG_FASTOPEN)}));
@@ -329,6 +250,12 @@ auto allow_own_process(Filter& filter) -> Result<void> {
   for (const int system_call : {SCMP_SYS(prlimit64), SCMP_SYS(getpgid), SCMP_SYS(getsid),
                                 SCMP_SYS(get_robust_list), SCMP_SYS(sched_setaffinity)}) {
     PARLEY_TRY(filter.allow(system_call, {is(0, 0)}));
+  }
+  // A negative clock is the processor time of the process whose number is in it.
+  constexpr std::uint32_t sign = 0x8000'0000;
+  for (const int system_call : {SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres),
+                                SCMP_SYS(clock_nanosleep), SCMP_SYS(timer_create)}) {
+    PARLEY_TRY(filter.allow(system_call, {lacks(0, sign)}));
   }
   for (const int system_call : {SCMP_SYS(getpriority), SCMP_SYS(setpriority)}) {
     PARLEY_TRY(filter.allow(system_call, {is(0, PRIO_PROCESS), is(1, 0)}));

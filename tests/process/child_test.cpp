@@ -4,9 +4,11 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <cerrno>
 #include <csignal>
 
 #include <algorithm>
@@ -149,6 +151,20 @@ TEST_CASE("descriptors that trade their numbers all arrive") {
     }
     CHECK(descriptors_in(show({.program = shown_program, .descriptors = all})) == expected);
   }
+}
+
+TEST_CASE("a start that runs out of descriptors says so") {
+  Peer peer([] {
+    constexpr rlimit few{.rlim_cur = 20, .rlim_max = 20};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    std::vector<ChildFd> all;
+    all.reserve(18);
+    for (int number = 0; number < 18; ++number) {
+      all.push_back({BorrowedFd::from_number(STDERR_FILENO), number});
+    }
+    const auto child = Child::start({.program = shown_program, .descriptors = all});
+    REQUIRE(child.error() == static_cast<Error>(EMFILE));
+  });
 }
 
 TEST_CASE("a kernel without close_range gives a child the same descriptors") {

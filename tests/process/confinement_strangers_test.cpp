@@ -19,6 +19,7 @@
 #include <csignal>
 
 #include <array>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -114,6 +115,8 @@ TEST_CASE("a confined process makes no socket and connects none that it holds") 
       {"connect to an abstract name",
        [&] { return connect(listener.number(), as_sockaddr(abstract), sizeof abstract); }},
       {"connect, TCP", [&] { return connect(tcp.number(), as_sockaddr(inet), sizeof inet); }},
+      {"the firewall behind a socket",
+       [&] { return setsockopt(tcp.number(), IPPROTO_IP, 64, byte.data(), 1); }, not_everywhere},
       {"sendto with an address",
        [&] {
          return sendto(stream.number(), byte.data(), 1, MSG_NOSIGNAL, as_sockaddr(path),
@@ -195,6 +198,12 @@ TEST_CASE("a confined process looks into no other, and takes nothing out of it")
       {"sched_setaffinity",
        [&] { return sched_setaffinity(pid, 128, reinterpret_cast<cpu_set_t*>(mask.data())); },
        not_everywhere},
+      {"another's processor time",
+       [&] {
+         const clockid_t clock = static_cast<clockid_t>((~static_cast<unsigned>(pid) << 3) | 2);
+         timespec time{};
+         return clock_gettime(clock, &time);
+       }},
       {"getsid", [&] { return getsid(pid); }},
       {"setpgid", [&] { return setpgid(0, 0); }},
       {"being traced by others", [&] { return prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); }},
