@@ -28,7 +28,11 @@ auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status
   }
   std::string who;
   for (const CLI::App* chosen : app.get_subcommands()) who += chosen->get_name() + ": ";
-  complain(who + error.what() + "; parley --help tells more");
+  const auto unknown = app.remaining();
+  const bool is_no_command = app.get_subcommands().empty() && !unknown.empty();
+  const std::string what =
+      is_no_command ? parley::cli::printable(unknown.front()) + ": no such command" : error.what();
+  complain(who + what + "; parley --help tells more");
   return Status::usage;
 }
 

@@ -27,7 +27,7 @@ namespace {
 struct Options {
   std::optional<std::string> file;  ///< None: the command's own binary.
   std::vector<std::string> only;
-  std::string html;  ///< Empty: no page.
+  std::optional<std::string> html;  ///< None: no page.
   bool json = false;
   bool list = false;
 };
@@ -146,10 +146,10 @@ auto make_results(const Options& options) -> std::expected<Results, int> {
     return ends_with(Status::usage);
   }
   std::optional<PageFile> page;
-  if (!options.html.empty()) {
-    auto opened = PageFile::open(options.html, *original);
+  if (options.html) {
+    auto opened = PageFile::open(*options.html, *original);
     if (!opened) {
-      complain_of(options.html, opened.error());
+      complain_of(*options.html, opened.error());
       return ends_with(Status::usage);
     }
     page.emplace(*std::move(opened));
@@ -165,7 +165,7 @@ auto make_results(const Options& options) -> std::expected<Results, int> {
   if (page) {
     const auto written = page->write(as_html(**results));
     if (!written) {
-      complain_of(options.html, message(written.error()));
+      complain_of(*options.html, message(written.error()));
       return ends_with(Status::failure);
     }
   }

@@ -38,7 +38,13 @@ auto as_json(const Results& results) -> std::string {
   file["path"] = results.path;
   auto mechanisms = ordered_json::array();
   for (const auto& outcome : results.outcomes) mechanisms.push_back(of_outcome(outcome));
-  const ordered_json json{{"parley", PARLEY_VERSION}, {"file", file}, {"mechanisms", mechanisms}};
+  const ordered_json system{{"kernel", results.system.kernel},
+                            {"processors", results.system.processor_count}};
+  const ordered_json json{{"parley", PARLEY_VERSION},
+                          {"time", results.time},
+                          {"system", system},
+                          {"file", file},
+                          {"mechanisms", mechanisms}};
   // A path need not be UTF-8.
   return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }

@@ -19,6 +19,7 @@ constexpr std::size_t longest_bar_columns = 40;
 struct Layout {
   std::size_t title_columns = 0;
   std::size_t bar_columns = 0;  ///< 0: no bars.
+  bool has_echoes = true;
   bool has_unicode = false;
   bool has_colour = false;
 };
@@ -33,6 +34,7 @@ auto layout_of(const Results& results, const Terminal& terminal) -> Layout {
                                           std::string(layout.title_columns, ' '), "", rate_columns,
                                           "", time_columns, "", time_columns);
   const auto columns = static_cast<std::size_t>(terminal.columns);
+  layout.has_echoes = columns >= others;
   if (columns >= others + shortest_bar_columns) {
     layout.bar_columns = std::min(columns - others, longest_bar_columns);
   }
@@ -53,9 +55,10 @@ constexpr std::string_view cyan = "36";
 
 auto heading(const Layout& layout) -> std::string {
   const auto gap = layout.bar_columns == 0 ? 0 : layout.bar_columns + 2;
-  const auto first = fmt::format("{:{}}  copy  {:>{}}{:{}}  {:>{}}  {:>{}}  echoes", "mechanism",
-                                 layout.title_columns, "throughput", rate_columns, "", gap,
-                                 "median", time_columns, "p99", time_columns);
+  const auto first =
+      fmt::format("{:{}}  copy  {:>{}}{:{}}  {:>{}}  {:>{}}{}", "mechanism", layout.title_columns,
+                  "throughput", rate_columns, "", gap, "median", time_columns, "p99", time_columns,
+                  layout.has_echoes ? "  echoes" : "");
   return paint(first, dim, layout) + "\n";
 }
 
@@ -66,10 +69,10 @@ auto verified_row(const Outcome& outcome, double fastest, const Layout& layout) 
   if (layout.bar_columns != 0) {
     row += "  " + paint(bar(rate / fastest, layout.bar_columns, layout.has_unicode), cyan, layout);
   }
-  return row + fmt::format("  {:>{}}  {:>{}}  {:>6}\n",
-                           with_time_unit(outcome.round_trips.median_ns), time_columns,
-                           with_time_unit(outcome.round_trips.p99_ns), time_columns,
-                           outcome.round_trips.sample_count);
+  row += fmt::format("  {:>{}}  {:>{}}", with_time_unit(outcome.round_trips.median_ns),
+                     time_columns, with_time_unit(outcome.round_trips.p99_ns), time_columns);
+  if (layout.has_echoes) row += fmt::format("  {:>6}", outcome.round_trips.sample_count);
+  return row + "\n";
 }
 
 auto other_row(const Outcome& outcome, const Layout& layout) -> std::string {
