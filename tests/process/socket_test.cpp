@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <unistd.h>
 #include <csignal>
-#include <cstdio>
 
 #include <array>
 #include <chrono>
@@ -20,6 +19,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
+#include "support/skip.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace std::chrono_literals;
@@ -28,6 +28,7 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::Peer;
+using parley::test::skip;
 using parley::test::TempDir;
 using parley::test::text_of;
 using parley::test::wait_until_asleep;
@@ -158,7 +159,7 @@ TEST_CASE("the peer's pidfd becomes readable once the peer has died") {
   if (!pidfd) {
     CHECK(pidfd.error() == Error::no_such_option);
     peer.kill();
-    std::puts("skipped: this kernel has no SO_PEERPIDFD (before Linux 6.5)");
+    skip("this kernel has no SO_PEERPIDFD (before Linux 6.5)");
     return;
   }
   CHECK(closes_on_exec(*pidfd).value());

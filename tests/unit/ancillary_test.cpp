@@ -10,7 +10,6 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdio>
 #include <span>
 #include <string>
 #include <utility>
@@ -20,6 +19,7 @@
 #include <parley/os/socket.hpp>
 
 #include "support/descriptors.hpp"
+#include "support/skip.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace parley::os;
@@ -27,6 +27,7 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::open_descriptors;
+using parley::test::skip;
 using parley::test::TempDir;
 using parley::test::text_of;
 
@@ -399,7 +400,7 @@ TEST_CASE("sending a descriptor that is not open fails and nothing arrives") {
 TEST_CASE("a receiver that takes no descriptors makes sending them fail") {
   auto [one, other] = pair_of(SocketType::seqpacket);
   if (!other.set(option::pass_descriptors, false)) {
-    std::puts("skipped: this kernel cannot refuse descriptors (before Linux 6.16)");
+    skip("this kernel cannot refuse descriptors (before Linux 6.16)");
     return;
   }
   const std::array<BorrowedFd, 1> fds{one.fd()};

@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "support/descriptors.hpp"
+#include "support/skip.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley::os;
 using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
+using parley::test::skip;
 using parley::test::text_of;
 
 namespace {
@@ -239,7 +241,7 @@ TEST_CASE("a UDP message tells where it came in, its hop limit, class and times 
 
 TEST_CASE("an IPv6 message tells the same") {
   if (loopbacks().size() < 2) {
-    std::puts("skipped: this machine has no IPv6");
+    skip("this machine has no IPv6");
     return;
   }
   auto [server, address] = bound(Address::loopback_ipv6(0));
