@@ -8,22 +8,19 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include <parley/os/pipe.hpp>
-
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
 #include "support/privileges.hpp"
+#include "support/signalled.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
 using parley::Deadline;
 using parley::Error;
-using parley::os::Pipe;
 using parley::os::sysv::Key;
 using parley::os::sysv::MessageQueue;
 using parley::os::sysv::Selector;
@@ -32,6 +29,7 @@ using parley::test::bytes_of;
 using parley::test::can_become_another_user;
 using parley::test::OwnKey;
 using parley::test::Peer;
+using parley::test::run_among_signals;
 using parley::test::Scoped;
 using parley::test::text_of;
 using parley::test::wait_until_asleep;
@@ -60,26 +58,6 @@ volatile std::sig_atomic_t signal_count = 0;
 
 void count_signal(int) {
   signal_count = signal_count + 1;
-}
-
-/// Runs `wait`, which must last until its deadline of 200 ms, in a peer that gets signals all the
-/// time: they neither end nor lengthen it, and the peer's own handler runs.
-void check_signals_do_not_matter(const std::function<void(Deadline)>& wait) {
-  auto pipe = Pipe::create().value();
-  Peer sleeper([&] {
-    struct sigaction action{};
-    action.sa_handler = count_signal;
-    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
-    REQUIRE(pipe.writer.write(bytes_of("r"), Deadline::never()));
-    const auto start = Deadline::Clock::now();
-    wait(Deadline::after(200ms));
-    REQUIRE(Deadline::Clock::now() - start >= 200ms);
-    REQUIRE(signal_count > 1);
-    REQUIRE(pipe.writer.write(bytes_of("d"), Deadline::never()));
-  });
-  std::array<std::byte, 1> buffer{};
-  REQUIRE(pipe.reader.read(buffer, Deadline::never()).value() == 1);
-  while (!pipe.reader.read(buffer, Deadline::after(5ms))) ::kill(sleeper.pid(), SIGUSR1);
 }
 
 }  // namespace
@@ -150,22 +128,27 @@ TEST_CASE("a queue that is removed under its sleepers tells them so") {
   CHECK(queue->remove());
 }
 
-TEST_CASE("signals neither end nor lengthen a receive, and their handlers run") {
+TEST_CASE("signals neither end nor lengthen a receive") {
   const Scoped queue(new_queue());
-  check_signals_do_not_matter([&](Deadline deadline) {
+  run_among_signals([&] {
     std::array<std::byte, 8> buffer{};
-    REQUIRE(queue->receive(Selector::oldest(), buffer, deadline).error() == Error::timed_out);
+    const auto start = Deadline::Clock::now();
+    REQUIRE(queue->receive(Selector::oldest(), buffer, Deadline::after(200ms)).error() ==
+            Error::timed_out);
+    REQUIRE(Deadline::Clock::now() - start >= 200ms);
   });
 }
 
-TEST_CASE("signals neither end nor lengthen a send, and their handlers run") {
+TEST_CASE("signals neither end nor lengthen a send") {
   const Scoped queue(full_queue());
-  check_signals_do_not_matter([&](Deadline deadline) {
-    REQUIRE(queue->send(1, bytes_of("x"), deadline).error() == Error::timed_out);
+  run_among_signals([&] {
+    const auto start = Deadline::Clock::now();
+    REQUIRE(queue->send(1, bytes_of("x"), Deadline::after(200ms)).error() == Error::timed_out);
+    REQUIRE(Deadline::Clock::now() - start >= 200ms);
   });
 }
 
-TEST_CASE("signals do not end a receive or a send that waits for ever") {
+TEST_CASE("signals do not end a receive or a send without a deadline, and their handlers run") {
   const Scoped queue(new_queue());
   const Scoped full(full_queue());
   struct sigaction action{};
@@ -173,10 +156,12 @@ TEST_CASE("signals do not end a receive or a send that waits for ever") {
   Peer receiver([&] {
     REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
     REQUIRE(receive_text(*queue, Selector::oldest()) == "x");
+    REQUIRE(signal_count > 0);
   });
   Peer sender([&] {
     REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
     REQUIRE(full->send(1, bytes_of("x"), Deadline::never()));
+    REQUIRE(signal_count > 0);
   });
   wait_until_asleep(receiver.pid());
   wait_until_asleep(sender.pid());

@@ -17,6 +17,7 @@
 
 #include "support/peer.hpp"
 #include "support/privileges.hpp"
+#include "support/signalled.hpp"
 #include "support/sysv.hpp"
 
 using namespace std::chrono_literals;
@@ -30,6 +31,7 @@ using parley::test::become_nobody;
 using parley::test::can_become_another_user;
 using parley::test::OwnKey;
 using parley::test::Peer;
+using parley::test::run_among_signals;
 using parley::test::Scoped;
 using parley::test::wait_until_asleep;
 
@@ -202,27 +204,28 @@ TEST_CASE("a program that was started by exec undoes at its own end") {
   CHECK(set->value(0).value() == 1);
 }
 
-TEST_CASE("signals neither end nor lengthen a wait for a semaphore, and their handlers run") {
+TEST_CASE("signals neither end nor lengthen a wait for a semaphore") {
   const Scoped set(private_set({0}));
-  auto pipe = Pipe::create().value();
-  Peer sleeper([&] {
-    struct sigaction action{};
-    action.sa_handler = [](int) { usr1_count = usr1_count + 1; };
-    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
-    REQUIRE(pipe.writer.write(std::as_bytes(std::span("r", 1)), Deadline::never()));
+  run_among_signals([&] {
     const auto start = Deadline::Clock::now();
     REQUIRE(set->operate({.index = 0, .delta = -1}, Deadline::after(200ms)).error() ==
             Error::timed_out);
     REQUIRE(Deadline::Clock::now() - start >= 200ms);
-    REQUIRE(usr1_count > 1);
-    REQUIRE(pipe.writer.write(std::as_bytes(std::span("d", 1)), Deadline::never()));
-    REQUIRE(set->operate({.index = 0, .delta = -1}, Deadline::never()));
   });
-  std::array<std::byte, 1> buffer{};
-  REQUIRE(pipe.reader.read(buffer, Deadline::never()).value() == 1);
-  while (!pipe.reader.read(buffer, Deadline::after(5ms))) ::kill(sleeper.pid(), SIGUSR1);
+}
+
+TEST_CASE("signals do not end a wait for a semaphore without a deadline, and their handlers run") {
+  const Scoped set(private_set({0}));
+  Peer sleeper([&] {
+    struct sigaction action{};
+    action.sa_handler = [](int) { usr1_count = usr1_count + 1; };
+    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
+    REQUIRE(set->operate({.index = 0, .delta = -1}, Deadline::never()));
+    REQUIRE(usr1_count > 0);
+  });
   wait_until_asleep(sleeper.pid());
   for (int i = 0; i < 10; ++i) ::kill(sleeper.pid(), SIGUSR1);
+  wait_until_asleep(sleeper.pid());
   CHECK(set->operate({.index = 0, .delta = 1}, Deadline::now()));
 }
 
