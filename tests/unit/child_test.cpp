@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -129,6 +130,8 @@ TEST_CASE("what keeps a program from running comes back from start, and no proce
   Error expected = Error::not_found;
   SUBCASE("no such file") {}
   SUBCASE("no such program in PATH") {
+    // A folder that may not be searched would be access_denied.
+    REQUIRE(setenv("PATH", "/bin:/usr/bin", 1) == 0);
     options.program = "parley-no-such-program";
   }
   SUBCASE("no name at all") {
