@@ -6,14 +6,15 @@
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <cerrno>
+#include <ctime>
 
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -303,6 +304,44 @@ TEST_CASE("a UDP send cut into segments arrives as messages of that size") {
   CHECK(receive_text(server) == "aaa");
   CHECK(receive_text(server) == "bbb");
   CHECK(receive_text(server) == "cc");
+}
+
+TEST_CASE("a receiver with offload gets the segments at once, and their size") {
+  auto [server, address] = bound(Address::loopback_ipv4(0));
+  REQUIRE(server.set(option::udp_receive_offload, true));
+  auto client = Socket::create(Family::ipv4, SocketType::datagram).value();
+  REQUIRE(client.send_message({.bytes = bytes_of("aaabbbcc"),
+                               .to = &address,
+                               .attachments = {.segment_bytes = std::uint16_t{3}}},
+                              soon()));
+  std::array<std::byte, 100> buffer{};
+  const auto message = server.receive_message({.into = buffer}, soon()).value();
+  CHECK(text_of(std::span(buffer).first(message.size_bytes)) == "aaabbbcc");
+  CHECK(message.ancillary.segment_bytes == 3);
+}
+
+TEST_CASE("a receiver that was too slow is told how many messages it lost") {
+  auto [server, address] = bound(Address::loopback_ipv4(0));
+  REQUIRE(server.set(option::receive_queue_overflow, true));
+  REQUIRE(server.set(option::receive_buffer_bytes, 1));  // the kernel's least
+  auto client = Socket::create(Family::ipv4, SocketType::datagram).value();
+  const std::vector<std::byte> block(500);
+  for (int i = 0; i < 100; ++i) REQUIRE(client.send_to(block, address, soon()));
+  std::vector<std::byte> buffer(block.size());
+  std::uint32_t received_count = 0;
+  while (server.receive(buffer, Deadline::now())) ++received_count;
+  REQUIRE(client.send_to(block, address, soon()));
+  const auto message = server.receive_message({.into = buffer}, soon()).value();
+  CHECK(message.ancillary.dropped_count == 100 - received_count);
+}
+
+TEST_CASE("the flags of a send that only a network knows are taken") {
+  auto [server, address] = bound(Address::loopback_ipv4(0));
+  auto client = Socket::create(Family::ipv4, SocketType::datagram).value();
+  CHECK(client.send_to(bytes_of("near"), address, soon(), {.dont_route = true}));
+  CHECK(client.send_to(bytes_of("known"), address, soon(), {.confirm = true}));
+  CHECK(receive_text(server) == "near");
+  CHECK(receive_text(server) == "known");
 }
 
 TEST_CASE("TCP tells how many bytes are left after a receive when asked") {
