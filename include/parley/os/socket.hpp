@@ -106,8 +106,10 @@ enum class Direction : int {
 
 /// What to do where the path of a local address is taken.
 enum class ExistingPath {
-  refuse,         ///< `address_in_use`, whatever is there.
-  replace_stale,  ///< Remove a socket that nobody has open any more; anything else is refused.
+  refuse,  ///< `address_in_use`, whatever is there.
+  /// Remove a socket that nobody has open any more; anything else is refused. Two processes that do
+  /// this to one path at the same moment can take it from each other: hold a lock.
+  replace_stale,
 };
 
 struct BindOptions {
@@ -130,8 +132,9 @@ class SocketBase {
   /// getsockname(2). Without a name: unnamed, or any address and port 0.
   [[nodiscard]] auto local_address() const -> Result<Address>;
 
-  /// `no_such_option` where the kernel or this kind of socket lacks it; `invalid` or ENODEV for a
-  /// value that it does not take; `not_permitted` for what needs privilege. getsockopt(2)
+  /// `no_such_option` or `not_supported` where the kernel or this kind of socket lacks it;
+  /// `invalid` or ENODEV for a value that it does not take; `not_permitted` for what needs
+  /// privilege. getsockopt(2)
   template <class T>
   [[nodiscard]] auto get(const ReadableOption<T>& option) const -> Result<T>;
   template <class T>
