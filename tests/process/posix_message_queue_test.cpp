@@ -21,6 +21,7 @@
 #include "support/peer.hpp"
 #include "support/posix_name.hpp"
 #include "support/privileges.hpp"
+#include "support/signals.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley::os;
@@ -116,6 +117,7 @@ TEST_CASE("a message that a waiting receiver gets notifies nobody") {
 }
 
 TEST_CASE("a signal tells the registered process who sent the message") {
+  const parley::test::SignalsRestored restored;
   const PosixName name;
   auto queue = MessageQueue::create(name, small).value();
   sigset_t usr1{};
