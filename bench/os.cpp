@@ -64,7 +64,7 @@ void posix_queue() {
       MessageQueue::create(name, {.max_messages = 1, .message_size_bytes = sizeof(Message)});
   if (!made) return fmt::print("POSIX queue: refused: {}\n", message(made.error()));
   const mqd_t bare = mq_open(name.c_str(), O_RDWR | O_CLOEXEC);
-  static_cast<void>(MessageQueue::unlink(name));
+  if (!MessageQueue::unlink(name)) return fmt::print("POSIX queue: {} stays\n", name);
   Message text{};
   paired(
       "POSIX queue: send and receive 64 bytes",
