@@ -38,6 +38,7 @@ auto make_pipe() -> std::array<int, 2> {
   std::vector<std::string> all{PARLEY_COMMAND};
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
+  pointers.reserve(all.size() + 1);
   for (auto& argument : all) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   prepare();
@@ -64,9 +65,15 @@ Command::Command(const std::vector<std::string>& arguments, const std::function<
   const auto output = make_pipe();
   const auto errors = make_pipe();
   std::fflush(nullptr);
+  // The handlers of the test program are not to see a signal that is meant for the command.
+  sigset_t all{};
+  sigset_t before{};
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &before);
   pid_ = fork();
-  REQUIRE(pid_ >= 0);
   if (pid_ == 0) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) std::signal(signal, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &before, nullptr);
     setpgid(0, 0);
     const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(nothing, STDIN_FILENO);
@@ -74,6 +81,8 @@ Command::Command(const std::vector<std::string>& arguments, const std::function<
     dup2(errors[1], STDERR_FILENO);
     become(arguments, prepare);
   }
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  REQUIRE(pid_ >= 0);
   setpgid(pid_, pid_);  // whoever of the two is first
   close(output[1]);
   close(errors[1]);
