@@ -29,6 +29,7 @@
 #include "os/sys.hpp"
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
+#include "support/signalled.hpp"
 #include "support/temp_dir.hpp"
 
 using namespace std::chrono_literals;
@@ -37,6 +38,7 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::Peer;
+using parley::test::run_among_signals;
 using parley::test::TempDir;
 using parley::test::text_of;
 
@@ -374,11 +376,7 @@ TEST_CASE("no handler of this process ever runs in a child") {
 }
 
 TEST_CASE("signals do not lengthen the wait for a child: one deadline holds for all of it") {
-  auto told = Pipe::create().value();
-  Peer sleeper([&] {
-    struct sigaction action{};
-    action.sa_handler = [](int) {};
-    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
+  run_among_signals([] {
     auto child = Child::fork(
                      [] {
                        for (;;) pause();
@@ -386,15 +384,10 @@ TEST_CASE("signals do not lengthen the wait for a child: one deadline holds for 
                      },
                      {.die_with_parent = true})
                      .value();
-    REQUIRE(told.writer.write(bytes_of("r"), Deadline::never()));
     const auto start = Deadline::Clock::now();
     REQUIRE(child.wait(Deadline::after(200ms)).error() == Error::timed_out);
     REQUIRE(Deadline::Clock::now() - start >= 200ms);
     REQUIRE(child.kill(SIGKILL));
     REQUIRE(child.wait(Deadline::never()));
-    REQUIRE(told.writer.write(bytes_of("d"), Deadline::never()));
   });
-  std::array<std::byte, 1> buffer{};
-  REQUIRE(told.reader.read(buffer, Deadline::never()).value() == 1);
-  while (!told.reader.read(buffer, Deadline::after(5ms))) ::kill(sleeper.pid(), SIGUSR1);
 }

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <climits>
-#include <csignal>
 
 #include <array>
 #include <chrono>
@@ -16,6 +15,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
+#include "support/signalled.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley::os;
@@ -23,6 +23,7 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::Peer;
+using parley::test::run_among_signals;
 using parley::test::wait_until_asleep;
 
 TEST_CASE("writes of at most PIPE_BUF bytes from many writers never interleave") {
@@ -76,20 +77,11 @@ TEST_CASE("a reader that is killed breaks the pipe of a writer that waits for ro
 }
 
 TEST_CASE("signals do not lengthen a wait: one deadline holds for all of it") {
-  auto pipe = Pipe::create().value();
-  Peer sleeper([&] {
-    struct sigaction action{};
-    action.sa_handler = [](int) {};
-    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
-    REQUIRE(pipe.writer.write(bytes_of("r"), Deadline::never()));
+  run_among_signals([] {
     std::array<std::byte, 1> buffer{};
     auto empty = Pipe::create().value();
     const auto start = Deadline::Clock::now();
     REQUIRE(empty.reader.read(buffer, Deadline::after(200ms)).error() == Error::timed_out);
     REQUIRE(Deadline::Clock::now() - start >= 200ms);
-    REQUIRE(pipe.writer.write(bytes_of("d"), Deadline::never()));
   });
-  std::array<std::byte, 1> buffer{};
-  REQUIRE(pipe.reader.read(buffer, Deadline::never()).value() == 1);
-  while (!pipe.reader.read(buffer, Deadline::after(5ms))) ::kill(sleeper.pid(), SIGUSR1);
 }

@@ -8,13 +8,13 @@
 #include <functional>
 #include <span>
 
-#include <parley/os/mapping.hpp>
 #include <parley/os/posix/message_queue.hpp>
 #include <parley/os/posix/semaphore.hpp>
 
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
 #include "support/posix_name.hpp"
+#include "support/signalled.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley::os;
@@ -25,6 +25,7 @@ using parley::Result;
 using parley::test::bytes_of;
 using parley::test::Peer;
 using parley::test::PosixName;
+using parley::test::run_among_signals;
 using parley::test::wait_until_asleep;
 
 namespace {
@@ -39,22 +40,11 @@ void take_signals() {
 
 /// Signals come in all the time; the wait must end at its one deadline.
 void check_deadline_holds(const Wait& wait) {
-  const auto memory = Mapping::anonymous(2 * UnnamedSemaphore::size_bytes).value();
-  auto ready = UnnamedSemaphore::create(memory.bytes()).value();
-  auto done =
-      UnnamedSemaphore::create(memory.bytes().subspan(UnnamedSemaphore::size_bytes)).value();
-  Peer sleeper([&] {
-    take_signals();
-    REQUIRE(ready.post());
+  run_among_signals([&] {
     const auto start = Deadline::Clock::now();
     REQUIRE(wait(Deadline::after(200ms)).error() == Error::timed_out);
     REQUIRE(Deadline::Clock::now() - start >= 200ms);
-    REQUIRE(done.post());
   });
-  REQUIRE(ready.wait(Deadline::never()));
-  while (!done.wait(Deadline::after(3ms)) && kill(sleeper.pid(), SIGUSR1) == 0) {
-  }
-  CHECK(sleeper.wait() == 0);
 }
 
 /// A signal comes while it waits without a deadline; it must go on and get what it waits for.

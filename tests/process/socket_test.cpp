@@ -4,7 +4,6 @@
 
 #include <poll.h>
 #include <unistd.h>
-#include <csignal>
 
 #include <array>
 #include <chrono>
@@ -19,6 +18,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/peer.hpp"
+#include "support/signalled.hpp"
 #include "support/skip.hpp"
 #include "support/temp_dir.hpp"
 
@@ -28,6 +28,7 @@ using parley::Deadline;
 using parley::Error;
 using parley::test::bytes_of;
 using parley::test::Peer;
+using parley::test::run_among_signals;
 using parley::test::skip;
 using parley::test::TempDir;
 using parley::test::text_of;
@@ -46,20 +47,11 @@ void drop(Socket& socket) {
 /// Runs `blocking`, which must end in `timed_out` after 200 ms, in a peer that gets signal after
 /// signal meanwhile.
 void check_signals_do_not_lengthen(const std::function<Error(Deadline)>& blocking) {
-  auto pipe = Pipe::create().value();
-  Peer sleeper([&] {
-    struct sigaction action{};
-    action.sa_handler = [](int) {};
-    REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
-    REQUIRE(pipe.writer.write(bytes_of("r"), Deadline::never()));
+  run_among_signals([&] {
     const auto start = Deadline::Clock::now();
     REQUIRE(blocking(Deadline::after(200ms)) == Error::timed_out);
     REQUIRE(Deadline::Clock::now() - start >= 200ms);
-    REQUIRE(pipe.writer.write(bytes_of("d"), Deadline::never()));
   });
-  std::array<std::byte, 1> buffer{};
-  REQUIRE(pipe.reader.read(buffer, Deadline::never()).value() == 1);
-  while (!pipe.reader.read(buffer, Deadline::after(5ms))) ::kill(sleeper.pid(), SIGUSR1);
 }
 
 }  // namespace
