@@ -1,7 +1,9 @@
 // Runs a program under a filter that hides system calls, as an older kernel or a container does.
 //
 //   filtered [enosys|eperm|kill CALL,CALL,...]... [old_kernel] -- PROGRAM [ARGUMENT...]
+#include <netinet/in.h>
 #include <seccomp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cerrno>
 
@@ -38,35 +40,47 @@ void hide(scmp_filter_ctx filter, std::uint32_t action, const std::string& calls
   }
 }
 
-/// Where the argument, under the mask, is the value, the call is one that the kernel does not know.
-void hide_flag(scmp_filter_ctx filter, int error, const std::string& call, unsigned argument,
-               std::uint64_t mask, std::uint64_t value) {
-  const scmp_arg_cmp comparison{
-      .arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+/// Where the arguments compare so, the call fails as on a kernel that does not know the flag.
+void hide_use(scmp_filter_ctx filter, int error, const std::string& call,
+              const std::vector<scmp_arg_cmp>& arguments) {
   check(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<std::uint32_t>(error)),
-                               number_of(call), 1, &comparison),
+                               number_of(call), static_cast<unsigned>(arguments.size()),
+                               arguments.data()),
         call);
 }
 
-void hide_flags(scmp_filter_ctx filter, int error, const std::string& call, unsigned argument,
-                std::uint64_t bits) {
-  for (std::uint64_t bit = 1; bit <= bits; bit <<= 1) {
-    if ((bits & bit) != 0) hide_flag(filter, error, call, argument, bit, bit);
-  }
+auto is(unsigned argument, std::uint64_t value) -> scmp_arg_cmp {
+  return {.arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+}
+auto is_at_least(unsigned argument, std::uint64_t value) -> scmp_arg_cmp {
+  return {.arg = argument, .op = SCMP_CMP_GE, .datum_a = value, .datum_b = 0};
+}
+auto has_bits(unsigned argument, std::uint64_t mask, std::uint64_t bits) -> scmp_arg_cmp {
+  return {.arg = argument, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = bits};
 }
 
-/// Linux as it was before 5.3, so far as a filter can tell: without the calls and flags that Parley
-/// has another way for.
+/// Linux 5.4, so far as a filter can tell, and without the older clone3, which containers hide:
+/// the calls that came later, and of their flags those that Parley uses.
 void become_old_kernel(scmp_filter_ctx filter) {
-  constexpr std::uint64_t all_bits = 0xffff'ffff;
-  hide(filter, SCMP_ACT_ERRNO(ENOSYS),
-       "futex_waitv,close_range,pidfd_open,pidfd_getfd,landlock_create_ruleset,landlock_add_rule,"
-       "landlock_restrict_self,memfd_secret,clone3,openat2,faccessat2,io_uring_setup");
-  hide_flags(filter, EINVAL, "memfd_create", 1, 0x0008 | 0x0010);  // MFD_NOEXEC_SEAL, MFD_EXEC
-  hide_flags(filter, EOPNOTSUPP, "pwritev2", 5, 0x100);            // RWF_NOSIGNAL
-  for (const std::uint64_t option : {76U, 77U}) {                  // SO_PASSPIDFD, SO_PEERPIDFD
-    hide_flag(filter, ENOPROTOOPT, "getsockopt", 2, all_bits, option);
-    hide_flag(filter, ENOPROTOOPT, "setsockopt", 2, all_bits, option);
+  // Newer calls have higher numbers, the same ones on all machines that Parley runs on.
+  constexpr int clone3 = 435;
+  constexpr int still_unused = 512;
+  for (int number = clone3; number < still_unused; ++number) {
+    check(seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0), std::to_string(number));
+  }
+  for (const std::uint64_t flag : {0x08U, 0x10U}) {  // MFD_NOEXEC_SEAL, MFD_EXEC
+    hide_use(filter, EINVAL, "memfd_create", {has_bits(1, flag, flag)});
+  }
+  constexpr std::uint64_t add_seals = 1033;
+  constexpr std::uint64_t seal_exec = 0x20;
+  hide_use(filter, EINVAL, "fcntl", {is(1, add_seals), has_bits(2, seal_exec, seal_exec)});
+  hide_use(filter, EINVAL, "madvise", {is_at_least(2, 22)});              // MADV_POPULATE_READ, …
+  hide_use(filter, EOPNOTSUPP, "pwritev2", {has_bits(5, 0x100, 0x100)});  // RWF_NOSIGNAL
+  hide_use(filter, ENOTTY, "ioctl", {has_bits(1, 0xffff, 0xff0b)});       // PIDFD_GET_INFO
+  for (const auto* call : {"getsockopt", "setsockopt"}) {
+    hide_use(filter, ENOPROTOOPT, call,
+             {is(1, SOL_SOCKET), is_at_least(2, 69)});                    // SO_PREFER_BUSY_POLL, …
+    hide_use(filter, ENOPROTOOPT, call, {is(1, IPPROTO_IP), is(2, 51)});  // IP_LOCAL_PORT_RANGE
   }
 }
 

@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 #include <cerrno>
 
-#include <cstdio>
 #include <functional>
 #include <string_view>
 #include <vector>
@@ -12,6 +11,7 @@
 #include <parley/os/confinement.hpp>
 
 #include "support/peer.hpp"
+#include "support/skip.hpp"
 
 namespace parley::test {
 
@@ -19,7 +19,7 @@ namespace parley::test {
 /// filters, or the test runner gave us a socket that can name strangers.
 inline auto can_be_confined() -> bool {
   if (os::Confinement::probe().complete()) return true;
-  std::puts("skipped: this machine does not enforce all of capability mode");
+  skip("this machine does not enforce all of capability mode");
   return false;
 }
 
