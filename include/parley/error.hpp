@@ -35,6 +35,11 @@ enum class Error : int {
   timed_out = ETIMEDOUT,
   removed = EIDRM,
   corrupt = EBADMSG,
+#ifdef EMEDIUMTYPE
+  wrong_kind = EMEDIUMTYPE,
+#else
+  wrong_kind = EFTYPE,
+#endif
   no_such_option = ENOPROTOOPT,
   no_buffer_space = ENOBUFS,
   address_in_use = EADDRINUSE,

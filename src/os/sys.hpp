@@ -19,6 +19,8 @@
 
 #include <parley/error.hpp>
 
+#include "base/seam.hpp"
+
 namespace parley::os::sys {
 
 #if PARLEY_TEST_SEAM
@@ -51,6 +53,7 @@ constexpr auto must_fail() noexcept -> bool {
 template <auto function, class... Arguments>
 auto call(Arguments... arguments) -> Result<decltype(function(arguments...))> {
   using Value = decltype(function(arguments...));
+  seam::before(seam::Step::system_call, nullptr);
   if (must_fail()) return failure(last_error());
   const Value value = function(arguments...);
   if constexpr (std::is_pointer_v<Value>) {
@@ -75,6 +78,7 @@ inline auto file_status(int fd, struct stat* status) -> int {
 /// Gives something back to the kernel. errno is as it was.
 template <auto function, class... Arguments>
 void release(Arguments... arguments) noexcept {
+  seam::before(seam::Step::system_call, nullptr);
   const int saved = errno;
   static_cast<void>(function(arguments...));
   errno = saved;

@@ -1,0 +1,414 @@
+#include "objects/semaphore_table.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "os/clock.hpp"
+#include "os/futex.hpp"
+
+namespace parley {
+namespace {
+
+using Verdict = SemaphoreAttempt::Verdict;
+using shm::Transaction;
+
+template <class T>
+auto at(std::span<std::byte> body, std::size_t offset) -> T* {
+  return std::launder(reinterpret_cast<T*>(body.data() + offset));
+}
+
+auto journal_of(std::span<std::byte> body, const shm::SemaphoreSetShape& shape)
+    -> shm::JournalPlace {
+  return {.body = body,
+          .journal = at<shm::SemaphoreSetBody>(body, 0)->journal,
+          .entries = {at<shm::JournalEntry>(body, sizeof(shm::SemaphoreSetBody)),
+                      shape.journal_entries()}};
+}
+
+auto is_undecided(std::uint64_t state) -> bool {
+  return state == shm::waiter_waits || state == shm::waiter_sleeps;
+}
+
+}  // namespace
+
+void WakeList::add(const std::uint32_t* futex_word) noexcept {
+  if (count_ == words_.size()) wake_all();
+  words_[count_++] = futex_word;
+}
+
+void WakeList::wake_all() noexcept {
+  for (std::size_t i = 0; i < count_; ++i) os::futex_wake(words_[i], 1);
+  count_ = 0;
+}
+
+/// The queue as it is walked: where we are, and who comes before.
+class SemaphoreTable::Queue {
+ public:
+  explicit Queue(const SemaphoreTable& table) : table_(table) { restart(); }
+
+  void restart() {
+    before_ = 0;
+    at_ = table_.body().first.load_relaxed();
+  }
+
+  [[nodiscard]] auto is_at_end() const -> bool { return at_ == 0; }
+
+  /// The record where we are. `corrupt`: the queue names one that does not exist, or has no end.
+  auto here() -> Result<shm::SemaphoreWaiter*> {
+    if (at_ > table_.shape_.waiters || ++steps_ > steps_at_most()) return failure(Error::corrupt);
+    return &table_.waiter(index());
+  }
+
+  void advance() {
+    before_ = at_;
+    at_ = table_.waiter(index()).next.load_relaxed();
+  }
+
+  /// Takes the record where we are out of the queue, and steps on to the next.
+  void unlink(Transaction& transaction) {
+    const auto next = table_.waiter(index()).next.load_relaxed();
+    auto& body = table_.body();
+    if (before_ == 0) {
+      transaction.set(body.first, next);
+    } else {
+      transaction.set(table_.waiter(static_cast<std::uint32_t>(before_ - 1)).next, next);
+    }
+    if (next == 0) transaction.set(body.last, before_);
+    at_ = next;
+  }
+
+ private:
+  [[nodiscard]] auto index() const -> std::uint32_t { return static_cast<std::uint32_t>(at_ - 1); }
+
+  /// Each walk from the start sees each record once, and each grant begins another walk.
+  [[nodiscard]] auto steps_at_most() const -> std::size_t {
+    const std::size_t waiters = table_.shape_.waiters;
+    return (waiters + 1) * (waiters + 1);
+  }
+
+  const SemaphoreTable& table_;
+  std::uint64_t before_ = 0;
+  std::uint64_t at_ = 0;
+  std::size_t steps_ = 0;
+};
+
+SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
+                               bool undo) noexcept
+    : body_(body), shape_(shape), undo_(undo), journal_(journal_of(body, shape)) {}
+
+auto SemaphoreTable::of(std::span<std::byte> body, std::uint32_t place_count)
+    -> Result<SemaphoreTable> {
+  if (body.size() < sizeof(shm::SemaphoreSetBody)) return failure(Error::corrupt);
+  const auto& start = *at<shm::SemaphoreSetBody>(body, 0);
+  const shm::SemaphoreSetShape shape{.count = start.count.load_relaxed(),
+                                     .operations = start.operations.load_relaxed(),
+                                     .waiters = start.waiters.load_relaxed(),
+                                     .place_count = place_count};
+  const bool sound = shape.count >= 1 && shape.count <= SemaphoreSet::semaphores_at_most &&
+                     shape.operations >= 1 &&
+                     shape.operations <= SemaphoreSet::operations_at_most && shape.waiters >= 1 &&
+                     shape.waiters <= 0xffff && shape.body_bytes() == body.size();
+  if (!sound) return failure(Error::corrupt);
+  return SemaphoreTable(body, shape, start.undo.load_relaxed() != 0);
+}
+
+void SemaphoreTable::create(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
+                            bool undo, std::span<const std::uint16_t> values) {
+  auto& start = *at<shm::SemaphoreSetBody>(body, 0);
+  start.count.store_relaxed(shape.count);
+  start.operations.store_relaxed(shape.operations);
+  start.waiters.store_relaxed(shape.waiters);
+  start.undo.store_relaxed(undo ? 1 : 0);
+  start.last_change.store_relaxed(os::coarse_time_ns());
+  auto* const words = at<shm::SemaphoreWord>(body, shape.semaphores());
+  for (std::size_t i = 0; i < values.size(); ++i) words[i].state.store_relaxed(values[i]);
+}
+
+auto SemaphoreTable::body() const noexcept -> shm::SemaphoreSetBody& {
+  return *at<shm::SemaphoreSetBody>(body_, 0);
+}
+
+auto SemaphoreTable::word(std::uint16_t index) const noexcept -> shm::SemaphoreWord& {
+  return at<shm::SemaphoreWord>(body_, shape_.semaphores())[index];
+}
+
+auto SemaphoreTable::value(std::uint16_t index) const noexcept -> std::uint16_t {
+  return static_cast<std::uint16_t>(word(index).state.load_relaxed() & shm::value_bits);
+}
+
+auto SemaphoreTable::is_removed() const noexcept -> bool {
+  return body().removed.load_relaxed() != 0;
+}
+
+auto SemaphoreTable::somebody_waits() const noexcept -> bool {
+  return body().first.load_relaxed() != 0;
+}
+
+auto SemaphoreTable::waiter(std::uint32_t index) const noexcept -> shm::SemaphoreWaiter& {
+  return *at<shm::SemaphoreWaiter>(body_, shape_.waiter_records() + index * shape_.waiter_bytes());
+}
+
+auto SemaphoreTable::undo_row(std::uint32_t place) const noexcept -> Words {
+  const auto words = shape_.undo_row_words();
+  return {at<shm::Atomic<std::uint64_t>>(
+              body_, shape_.undo_rows() + place * words * sizeof(std::uint64_t)),
+          words};
+}
+
+auto SemaphoreTable::adjustment(std::uint32_t place, std::uint16_t index) const noexcept
+    -> std::int32_t {
+  const auto packed = undo_row(place)[1 + std::size_t{index}].load_relaxed();
+  const auto resets = word(index).resets.load_relaxed();
+  if (static_cast<std::uint32_t>(packed >> 32U) != static_cast<std::uint32_t>(resets)) return 0;
+  const auto adjustment = static_cast<std::int32_t>(static_cast<std::uint32_t>(packed));
+  return std::clamp(adjustment, -SemaphoreSet::highest_value - 1, SemaphoreSet::highest_value);
+}
+
+auto SemaphoreTable::operations_of(const shm::SemaphoreWaiter& waiter) const noexcept -> Words {
+  const auto offset = reinterpret_cast<const std::byte*>(&waiter) - body_.data();
+  return {at<shm::Atomic<std::uint64_t>>(
+              body_, static_cast<std::size_t>(offset) + sizeof(shm::SemaphoreWaiter)),
+          shape_.operations};
+}
+
+auto SemaphoreTable::recover() -> Result<void> { return shm::recover(journal_); }
+
+void SemaphoreTable::attempt(SemaphoreAttempt& result, Operations operations,
+                             std::uint32_t place) const {
+  const auto end = [&](Verdict verdict, std::size_t at) {
+    result.verdict = verdict;
+    result.stopped_at = at;
+  };
+  result.count_ = 0;
+  result.undo_ = false;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const auto& operation = operations[i];
+    auto* const known = std::ranges::find(
+        result.changes_.data(), result.changes_.data() + result.count_, operation.index,
+        &SemaphoreAttempt::Change::index);
+    auto& change = *known;
+    if (known == result.changes_.data() + result.count_) {
+      change = {.index = operation.index, .undo = false, .value = value(operation.index),
+                .adjustment = 0};
+      ++result.count_;
+    }
+    if (operation.delta == 0 && change.value != 0) return end(Verdict::waits, i);
+    change.value += operation.delta;
+    if (change.value < 0) return end(Verdict::waits, i);
+    if (change.value > SemaphoreSet::highest_value) return end(Verdict::overflows, i);
+    if (!operation.undo || operation.delta == 0) continue;
+    if (!change.undo) change.adjustment = adjustment(place, operation.index);
+    change.undo = result.undo_ = true;
+    change.adjustment -= operation.delta;
+    if (change.adjustment > SemaphoreSet::highest_value ||
+        change.adjustment < -SemaphoreSet::highest_value - 1) {
+      return end(Verdict::overflows, i);
+    }
+  }
+  end(Verdict::proceeds, operations.size());
+}
+
+void SemaphoreTable::set_word(Transaction& transaction, std::uint16_t index, std::int32_t value,
+                              std::uint32_t process) const {
+  auto& state = word(index).state;
+  transaction.set(state, (state.load_relaxed() & shm::under_latch) |
+                             static_cast<std::uint64_t>(process) << 32U |
+                             static_cast<std::uint32_t>(value));
+}
+
+void SemaphoreTable::write(Transaction& transaction, const SemaphoreAttempt& attempt,
+                           SemaphoreUser user) const {
+  const auto row = undo_row(user.place);
+  for (const auto& change : std::span(attempt.changes_).first(attempt.count_)) {
+    set_word(transaction, change.index, change.value, user.process);
+    if (!change.undo) continue;
+    transaction.set(row[1 + std::size_t{change.index}],
+                    shm::pack_adjustment(change.adjustment, word(change.index).resets.load_relaxed()));
+  }
+  if (attempt.undo_ && row[0].load_relaxed() != user.process) transaction.set(row[0], user.process);
+  transaction.set(body().last_operation, os::coarse_time_ns());
+}
+
+auto SemaphoreTable::commit(const SemaphoreAttempt& attempt, SemaphoreUser user) -> Result<void> {
+  Transaction transaction(journal_);
+  write(transaction, attempt, user);
+  return transaction.commit();
+}
+
+auto SemaphoreTable::free_record() const -> Result<std::uint32_t> {
+  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
+    if (waiter(i).state.load_acquire() == shm::waiter_free) return i;
+  }
+  return failure(Error::no_space);
+}
+
+auto SemaphoreTable::enqueue(Operations operations, SemaphoreUser user) -> Result<std::uint32_t> {
+  const auto index = PARLEY_TRY(free_record());
+  auto& record = waiter(index);
+  record.place.store_relaxed(user.place);
+  record.process.store_relaxed(user.process);
+  record.operations.store_relaxed(static_cast<std::uint32_t>(operations.size()));
+  const auto words = operations_of(record);
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    words[i].store_relaxed(
+        shm::pack_operation(operations[i].index, operations[i].delta, operations[i].undo));
+  }
+  const auto last = body().last.load_relaxed();
+  if (last > shape_.waiters) return failure(Error::corrupt);
+  Transaction transaction(journal_);
+  transaction.set(record.state, shm::waiter_waits);
+  transaction.set(record.next, 0);
+  transaction.set(last == 0 ? body().first : waiter(static_cast<std::uint32_t>(last - 1)).next,
+                  index + 1);
+  transaction.set(body().last, index + 1);
+  PARLEY_TRY(transaction.commit());
+  return index;
+}
+
+auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
+                                     std::span<SemaphoreOperation> into) const
+    -> Result<Operations> {
+  const auto count = waiter.operations.load_relaxed();
+  if (count == 0 || count > shape_.operations) return failure(Error::corrupt);
+  const auto words = operations_of(waiter);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto packed = words[i].load_relaxed();
+    into[i] = {.index = static_cast<std::uint16_t>(packed),
+               .delta = static_cast<std::int16_t>(static_cast<std::uint16_t>(packed >> 16U)),
+               .undo = (packed >> 32U & 1U) != 0};
+    if (into[i].index >= shape_.count) return failure(Error::corrupt);
+  }
+  return into.first(count);
+}
+
+auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
+  std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
+  SemaphoreAttempt attempt;
+  for (Queue queue(*this); !queue.is_at_end();) {
+    auto& record = *PARLEY_TRY(queue.here());
+    const auto seen = record.state.load_acquire();
+    const SemaphoreUser user{.place = record.place.load_relaxed(),
+                             .process = record.process.load_relaxed()};
+    if (user.place >= shape_.place_count) return failure(Error::corrupt);
+    if (!is_undecided(seen)) {
+      // Cancelled; nothing else is ever linked.
+      Transaction transaction(journal_);
+      queue.unlink(transaction);
+      transaction.set(record.state, shm::waiter_free);
+      PARLEY_TRY(transaction.commit());
+      continue;
+    }
+    this->attempt(attempt, PARLEY_TRY(read_operations(record, space)), user.place);
+    if (attempt.verdict == Verdict::waits) {
+      queue.advance();
+      continue;
+    }
+    Transaction transaction(journal_);
+    const bool proceeds = attempt.verdict == Verdict::proceeds;
+    if (proceeds) write(transaction, attempt, user);
+    queue.unlink(transaction);
+    const auto decided = proceeds ? shm::waiter_granted : shm::waiter_overflow;
+    const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, decided));  // DECIDE
+    if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
+    // What was granted may let somebody proceed who comes earlier; what failed is cancelled, or its
+    // call has meanwhile gone to sleep: look again.
+    queue.restart();
+  }
+  return {};
+}
+
+auto SemaphoreTable::set(std::uint16_t first, std::span<const std::uint16_t> values,
+                         std::uint32_t process) -> Result<void> {
+  Transaction transaction(journal_);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto index = static_cast<std::uint16_t>(first + i);
+    set_word(transaction, index, values[i], process);
+    transaction.set(word(index).resets, word(index).resets.load_relaxed() + 1);
+  }
+  transaction.set(body().last_change, os::coarse_time_ns());
+  return transaction.commit();
+}
+
+auto SemaphoreTable::remove(WakeList& wakes) -> Result<void> {
+  Transaction mark(journal_);
+  mark.set(body().removed, 1);
+  PARLEY_TRY(mark.commit());
+  for (Queue queue(*this); !queue.is_at_end();) {
+    auto& record = *PARLEY_TRY(queue.here());
+    const auto seen = record.state.load_acquire();
+    Transaction transaction(journal_);
+    queue.unlink(transaction);
+    if (!is_undecided(seen)) {
+      transaction.set(record.state, shm::waiter_free);
+      PARLEY_TRY(transaction.commit());
+      continue;
+    }
+    const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, shm::waiter_removed));
+    if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
+    if (!done) queue.restart();
+  }
+  return {};
+}
+
+auto SemaphoreTable::bury(std::uint32_t place) -> Result<void> {
+  for (Queue queue(*this); !queue.is_at_end();) {
+    auto& record = *PARLEY_TRY(queue.here());
+    if (record.place.load_relaxed() != place) {
+      queue.advance();
+      continue;
+    }
+    Transaction transaction(journal_);
+    queue.unlink(transaction);
+    transaction.set(record.state, shm::waiter_free);
+    PARLEY_TRY(transaction.commit());
+  }
+  // Decided, but its call did not live to see it.
+  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
+    auto& record = waiter(i);
+    if (record.place.load_relaxed() != place) continue;
+    if (record.state.load_acquire() != shm::waiter_free) {
+      record.state.store_release(shm::waiter_free);
+    }
+  }
+  return undo_ ? undo_all(place) : Result<void>();
+}
+
+auto SemaphoreTable::undo_all(std::uint32_t place) -> Result<void> {
+  const auto row = undo_row(place);
+  const auto process = static_cast<std::uint32_t>(row[0].load_relaxed());
+  Transaction transaction(journal_);
+  bool any = false;
+  for (std::uint32_t i = 0; i < shape_.count; ++i) {
+    const auto index = static_cast<std::uint16_t>(i);
+    const auto change = adjustment(place, index);
+    if (change == 0) continue;
+    any = true;
+    set_word(transaction, index, std::clamp(value(index) + change, 0, SemaphoreSet::highest_value),
+             process);
+    transaction.set(row[1 + std::size_t{index}], 0);
+  }
+  if (!any) return {};
+  transaction.set(body().last_operation, os::coarse_time_ns());
+  return transaction.commit();
+}
+
+auto SemaphoreTable::waiting(std::uint16_t index) const -> Result<Waiting> {
+  std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
+  SemaphoreAttempt attempt;
+  Waiting waiting;
+  for (Queue queue(*this); !queue.is_at_end(); queue.advance()) {
+    const auto& record = *PARLEY_TRY(queue.here());
+    if (!is_undecided(record.state.load_acquire())) continue;
+    ++waiting.all;
+    const auto place = record.place.load_relaxed();
+    if (place >= shape_.place_count) return failure(Error::corrupt);
+    const auto operations = PARLEY_TRY(read_operations(record, space));
+    this->attempt(attempt, operations, place);
+    if (attempt.verdict != Verdict::waits) continue;
+    const auto& stopper = operations[attempt.stopped_at];
+    if (stopper.index == index) ++(stopper.delta == 0 ? waiting.for_zero : waiting.for_increase);
+  }
+  return waiting;
+}
+
+}  // namespace parley

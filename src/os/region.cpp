@@ -1,0 +1,134 @@
+#include "os/region.hpp"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <csignal>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+#include "os/keeper.hpp"
+#include "os/sys.hpp"
+
+namespace parley::os {
+
+/// One mapping that may lose its file. Guards are never freed, only used again, so that the handler
+/// may walk them at any time.
+struct TruncationGuard {
+  std::uintptr_t begin;  ///< 0: this guard is free.
+  std::size_t size_bytes;
+  bool lost;
+  TruncationGuard* next;
+};
+
+namespace {
+
+constinit TruncationGuard* guards = nullptr;
+constinit struct sigaction action_before{};
+
+auto guard_of(std::uintptr_t address) -> TruncationGuard* {
+  for (auto* guard = __atomic_load_n(&guards, __ATOMIC_ACQUIRE); guard != nullptr;
+       guard = guard->next) {
+    const auto begin = __atomic_load_n(&guard->begin, __ATOMIC_ACQUIRE);
+    if (begin != 0 && address >= begin && address - begin < guard->size_bytes) return guard;
+  }
+  return nullptr;
+}
+
+/// Private zeros in place of the object's pages.
+auto replace(const TruncationGuard& guard) -> bool {
+  void* const at = reinterpret_cast<void*>(guard.begin);  // NOLINT(performance-no-int-to-ptr)
+  return sys::call<::mmap>(at, guard.size_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, off_t{0})
+      .has_value();
+}
+
+/// As if this handler were not there. A default action needs the fault to happen once more.
+void pass_on(int signal, siginfo_t* info, void* context) {
+  if ((action_before.sa_flags & SA_SIGINFO) != 0) {
+    action_before.sa_sigaction(signal, info, context);
+  } else if (action_before.sa_handler != SIG_DFL && action_before.sa_handler != SIG_IGN) {
+    action_before.sa_handler(signal);
+  } else {
+    sys::release<::sigaction>(signal, &action_before, nullptr);
+  }
+}
+
+void on_bus_error(int signal, siginfo_t* info, void* context) {
+  const int saved = errno;
+  auto* const guard = guard_of(reinterpret_cast<std::uintptr_t>(info->si_addr));
+  if (guard != nullptr && replace(*guard)) {
+    __atomic_store_n(&guard->lost, true, __ATOMIC_RELEASE);
+  } else {
+    pass_on(signal, info, context);
+  }
+  errno = saved;
+}
+
+auto install_handler() -> Result<void> {
+  struct sigaction ours{};
+  ours.sa_sigaction = on_bus_error;
+  ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  struct sigaction before{};
+  PARLEY_TRY(sys::call<::sigaction>(SIGBUS, nullptr, &before));
+  if ((before.sa_flags & SA_SIGINFO) != 0 && before.sa_sigaction == on_bus_error) return {};
+  action_before = before;
+  PARLEY_TRY(sys::call<::sigaction>(SIGBUS, &ours, nullptr));
+  return {};
+}
+
+auto guard_for(std::span<std::byte> bytes) -> Result<TruncationGuard*> {
+  static constinit pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&mutex);
+  auto* guard = guards;
+  while (guard != nullptr && guard->begin != 0) guard = guard->next;
+  Result<void> installed = install_handler();
+  if (installed && guard == nullptr) {
+    guard = new (std::nothrow) TruncationGuard{};
+    if (guard == nullptr) installed = failure(Error::out_of_memory);
+    if (guard != nullptr) {
+      guard->next = guards;
+      __atomic_store_n(&guards, guard, __ATOMIC_RELEASE);
+    }
+  }
+  if (installed) {
+    guard->size_bytes = bytes.size();
+    guard->lost = false;
+    __atomic_store_n(&guard->begin, reinterpret_cast<std::uintptr_t>(bytes.data()),
+                     __ATOMIC_RELEASE);
+  }
+  pthread_mutex_unlock(&mutex);
+  if (!installed) return failure(installed.error());
+  return guard;
+}
+
+}  // namespace
+
+auto Region::map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region> {
+  const std::size_t whole = node_distance_bytes + size_bytes;
+  void* const nodes =
+      PARLEY_TRY(sys::call<::mmap>(nullptr, whole, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, off_t{0}));
+  Region region({static_cast<std::byte*>(nodes) + node_distance_bytes, size_bytes}, nullptr);
+  PARLEY_TRY(sys::call<::mmap>(static_cast<void*>(region.bytes_.data()), size_bytes,
+                               PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd.number(),
+                               off_t{0}));
+  if (may_shrink) region.guard_ = PARLEY_TRY(guard_for(region.bytes_));
+  return region;
+}
+
+Region::Region(Region&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), guard_(std::exchange(other.guard_, nullptr)) {}
+
+Region::~Region() {
+  if (guard_ != nullptr) __atomic_store_n(&guard_->begin, 0, __ATOMIC_RELEASE);
+  if (bytes_.empty()) return;
+  sys::release<::munmap>(bytes_.data() - node_distance_bytes, node_distance_bytes + bytes_.size());
+}
+
+auto Region::is_lost() const noexcept -> bool {
+  return guard_ != nullptr && __atomic_load_n(&guard_->lost, __ATOMIC_ACQUIRE);
+}
+
+}  // namespace parley::os

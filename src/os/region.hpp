@@ -1,0 +1,46 @@
+// A shared object's memory, mapped behind the private memory of its robust list nodes.
+//
+//   address                    + node_distance_bytes
+//   | private: list nodes      | shared: the object      |
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include <parley/os/descriptor.hpp>
+
+namespace parley::os {
+
+/// What a region remembers of its mapping for the handler of SIGBUS.
+struct TruncationGuard;
+
+/// The mapping of a whole object, readable and writable.
+///
+/// Another process may truncate an object that is a file, and touching what is gone would end this
+/// one with SIGBUS. So where `may_shrink`, a handler of SIGBUS is installed, once in the process: it
+/// puts private zeros in place of the object and notes that it is lost. A fault elsewhere goes to
+/// the action that was there before. A program that installs its own handler later is on its own.
+class Region {
+ public:
+  static auto map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region>;
+
+  Region(Region&& other) noexcept;
+  Region(const Region&) = delete;
+  auto operator=(const Region&) -> Region& = delete;
+  auto operator=(Region&&) -> Region& = delete;
+  ~Region();
+
+  [[nodiscard]] auto bytes() const noexcept -> std::span<std::byte> { return bytes_; }
+
+  /// Whether the object was truncated and zeros stand in its place.
+  [[nodiscard]] auto is_lost() const noexcept -> bool;
+
+ private:
+  Region(std::span<std::byte> bytes, TruncationGuard* guard) noexcept
+      : bytes_(bytes), guard_(guard) {}
+
+  std::span<std::byte> bytes_;
+  TruncationGuard* guard_;  ///< Null where the object is sealed.
+};
+
+}  // namespace parley::os

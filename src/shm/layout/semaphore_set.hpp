@@ -1,0 +1,135 @@
+// The body of a SemaphoreSet.
+//
+//   0    SemaphoreSetBody          128   what changes, then what does not
+//   128  JournalEntry × (2 * count + 8)
+//        SemaphoreWord × count           16 each
+//        undo row × place_count          8 * (1 + count) each: process, adjustment × count
+//        SemaphoreWaiter × waiters       32 + 8 * operations each
+//
+// All of it is written by the latch's holder alone, except `SemaphoreWaiter::state`, and, in a set
+// of one without undo, `SemaphoreWord::state`.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "shm/layout/journal.hpp"
+
+namespace parley::shm {
+
+inline constexpr std::uint32_t semaphore_set_version = 1;
+
+struct SemaphoreSetBody {
+  Atomic<std::uint32_t> latch;  ///< See shm/latch.hpp.
+  std::uint32_t reserved;       ///< Zero.
+  Journal journal;
+  Atomic<std::uint64_t> first;           ///< Of those who wait: index + 1, 0 for none.
+  Atomic<std::uint64_t> last;
+  Atomic<std::uint64_t> last_operation;  ///< Nanoseconds since 1970; 0: none yet.
+  Atomic<std::uint64_t> last_change;
+  Atomic<std::uint64_t> removed;         ///< 1 once it is.
+  // From here on nothing changes after creation.
+  Atomic<std::uint32_t> count;
+  Atomic<std::uint32_t> operations;
+  Atomic<std::uint32_t> waiters;
+  Atomic<std::uint32_t> undo;  ///< 1: its participants' changes can be undone.
+  std::uint64_t unused[6];     ///< Zero.
+};
+static_assert(offsetof(SemaphoreSetBody, latch) == 0);
+static_assert(offsetof(SemaphoreSetBody, journal) == 8);
+static_assert(offsetof(SemaphoreSetBody, first) == 24);
+static_assert(offsetof(SemaphoreSetBody, last) == 32);
+static_assert(offsetof(SemaphoreSetBody, last_operation) == 40);
+static_assert(offsetof(SemaphoreSetBody, last_change) == 48);
+static_assert(offsetof(SemaphoreSetBody, removed) == 56);
+static_assert(offsetof(SemaphoreSetBody, count) == 64);
+static_assert(offsetof(SemaphoreSetBody, operations) == 68);
+static_assert(offsetof(SemaphoreSetBody, waiters) == 72);
+static_assert(offsetof(SemaphoreSetBody, undo) == 76);
+static_assert(sizeof(SemaphoreSetBody) == 128 && std::is_standard_layout_v<SemaphoreSetBody>);
+
+struct SemaphoreWord {
+  /// Bits 0 to 14 the value, bit 31 `under_latch`, bits 32 to 63 the last process.
+  Atomic<std::uint64_t> state;
+  /// How often it was set. An adjustment holds only for the number at which it was made.
+  Atomic<std::uint64_t> resets;
+};
+static_assert(offsetof(SemaphoreWord, state) == 0);
+static_assert(offsetof(SemaphoreWord, resets) == 8);
+static_assert(sizeof(SemaphoreWord) == 16 && std::is_standard_layout_v<SemaphoreWord>);
+
+inline constexpr std::uint64_t value_bits = 0x7fff;
+
+/// In a set of one without undo: the word is changed by the latch's holder only, because somebody
+/// waits. While it is clear, anybody may exchange the word, and the latch's holder sets it first.
+inline constexpr std::uint64_t under_latch = 0x8000'0000;
+
+/// A participant's adjustment of a semaphore: the low half of `resets`, then what is to be added.
+constexpr auto pack_adjustment(std::int32_t adjustment, std::uint64_t resets) -> std::uint64_t {
+  return (resets << 32U) | static_cast<std::uint32_t>(adjustment);
+}
+
+/// A call that waits.
+struct SemaphoreWaiter {
+  /// WaiterState. Free and decided ones belong to the call that waits; it alone changes them, to
+  /// free. Undecided ones are decided by the latch's holder or cancelled by the call, by exchange.
+  Atomic<std::uint64_t> state;
+  Atomic<std::uint64_t> next;        ///< In the queue: index + 1, 0 for the last.
+  Atomic<std::uint32_t> place;       ///< Of the participant.
+  Atomic<std::uint32_t> operations;  ///< How many follow.
+  Atomic<std::uint32_t> process;
+  std::uint32_t reserved;  ///< Zero.
+};
+static_assert(offsetof(SemaphoreWaiter, state) == 0);
+static_assert(offsetof(SemaphoreWaiter, next) == 8);
+static_assert(offsetof(SemaphoreWaiter, place) == 16);
+static_assert(offsetof(SemaphoreWaiter, operations) == 20);
+static_assert(offsetof(SemaphoreWaiter, process) == 24);
+static_assert(sizeof(SemaphoreWaiter) == 32 && std::is_standard_layout_v<SemaphoreWaiter>);
+
+/// The low two bits are `undecided_bits`.
+enum WaiterState : std::uint64_t {
+  waiter_free = 0,
+  waiter_waits = 1,
+  waiter_cancelled = 2,
+  waiter_sleeps = 5,    ///< Waits, and is to be woken.
+  waiter_granted = 4,   ///< Its operations were done.
+  waiter_removed = 8,   ///< The set was.
+  waiter_overflow = 12  ///< A value or an adjustment would have been out of range.
+};
+
+/// Index in bits 0 to 15, delta in 16 to 31, undo in bit 32.
+constexpr auto pack_operation(std::uint16_t index, std::int16_t delta, bool undo) -> std::uint64_t {
+  return index | static_cast<std::uint64_t>(static_cast<std::uint16_t>(delta)) << 16U |
+         static_cast<std::uint64_t>(undo) << 32U;
+}
+
+/// What the sizes of a set's parts follow from.
+struct SemaphoreSetShape {
+  std::uint32_t count;
+  std::uint32_t operations;
+  std::uint32_t waiters;
+  std::uint32_t place_count;
+
+  // Offsets in the body, and its end, in bytes.
+  [[nodiscard]] constexpr auto journal_entries() const -> std::size_t { return 2 * count + 8; }
+  [[nodiscard]] constexpr auto semaphores() const -> std::size_t {
+    return sizeof(SemaphoreSetBody) + journal_entries() * sizeof(JournalEntry);
+  }
+  [[nodiscard]] constexpr auto undo_rows() const -> std::size_t {
+    return semaphores() + count * sizeof(SemaphoreWord);
+  }
+  [[nodiscard]] constexpr auto undo_row_words() const -> std::size_t { return 1 + count; }
+  [[nodiscard]] constexpr auto waiter_records() const -> std::size_t {
+    return undo_rows() + place_count * undo_row_words() * sizeof(std::uint64_t);
+  }
+  [[nodiscard]] constexpr auto waiter_bytes() const -> std::size_t {
+    return sizeof(SemaphoreWaiter) + operations * sizeof(std::uint64_t);
+  }
+  [[nodiscard]] constexpr auto body_bytes() const -> std::size_t {
+    return waiter_records() + waiters * waiter_bytes();
+  }
+};
+
+}  // namespace parley::shm

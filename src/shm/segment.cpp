@@ -1,0 +1,249 @@
+#include "shm/segment.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <new>
+#include <utility>
+
+#include "os/futex.hpp"
+#include "os/object_file.hpp"
+
+namespace parley::shm {
+namespace {
+
+constexpr unsigned everybody = 0x7fff'ffff;
+
+using Words = std::array<std::uint64_t, 2>;
+
+/// Read once: it does not change while the system runs.
+auto this_boot() -> Words {
+  static const auto id = std::bit_cast<Words>(os::boot_id());
+  return id;
+}
+
+/// Where the size is one that some segment of this shape can have.
+auto check_header(const SegmentHeader& header, std::size_t file_bytes, ObjectKind kind,
+                  std::uint32_t body_version) -> Result<std::uint32_t> {
+  if (header.magic.load_acquire() != segment_magic) return failure(Error::invalid);
+  if (header.version.load_relaxed() != segment_version) return failure(Error::not_supported);
+  if (header.kind.load_relaxed() != static_cast<std::uint32_t>(kind)) {
+    return failure(Error::wrong_kind);
+  }
+  if (header.body_version.load_relaxed() != body_version) return failure(Error::not_supported);
+  if (header.features.load_relaxed() != 0) return failure(Error::not_supported);
+  const auto places = header.place_count.load_relaxed();
+  const bool sound = places >= 2 && places <= places_at_most &&
+                     header.body_offset.load_relaxed() == body_offset(places) &&
+                     header.segment_bytes.load_relaxed() == file_bytes &&
+                     file_bytes > body_offset(places);
+  return sound ? Result<std::uint32_t>(places) : failure(Error::corrupt);
+}
+
+auto header_of(std::span<std::byte> segment) -> SegmentHeader& {
+  return *std::launder(reinterpret_cast<SegmentHeader*>(segment.data()));
+}
+
+void write_header(SegmentHeader& header, const SegmentShape& shape, std::uint32_t places,
+                  std::size_t segment_bytes, const Words& uuid, std::uint64_t inode) {
+  header.version.store_relaxed(segment_version);
+  header.kind.store_relaxed(static_cast<std::uint32_t>(shape.kind));
+  header.body_version.store_relaxed(shape.body_version);
+  header.place_count.store_relaxed(places);
+  header.segment_bytes.store_relaxed(segment_bytes);
+  header.body_offset.store_relaxed(body_offset(places));
+  for (std::size_t i = 0; i < uuid.size(); ++i) {
+    header.uuid[i].store_relaxed(uuid[i]);
+    header.boot[i].store_relaxed(this_boot()[i]);
+  }
+  header.inode.store_relaxed(inode);
+  header.magic.store_release(segment_magic);
+}
+
+}  // namespace
+
+Segment::Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept
+    : fd_(std::move(fd)),
+      region_(std::move(region)),
+      body_(region_.bytes().subspan(body_offset(place_count))),
+      places_(std::launder(reinterpret_cast<Place*>(region_.bytes().data() + places_offset))),
+      place_count_(place_count) {}
+
+Segment::Segment(Segment&& other) noexcept
+    : fd_(std::move(other.fd_)),
+      region_(std::move(other.region_)),
+      body_(other.body_),
+      places_(other.places_),
+      place_count_(other.place_count_),
+      place_(std::exchange(other.place_, 0)),
+      process_id_(other.process_id_),
+      process_(std::exchange(other.process_, nobody)) {}
+
+Segment::~Segment() {
+  leave();
+  if (fd_.is_open()) os::close_object(std::move(fd_));
+}
+
+auto Segment::create(const SegmentName& name, const SegmentShape& shape,
+                     const std::function<void(std::span<std::byte>)>& fill) -> Result<Segment> {
+  if (shape.participants == 0 || shape.participants >= places_at_most || shape.body_bytes == 0) {
+    return failure(Error::invalid);
+  }
+  const std::uint32_t places = shape.participants + 1;
+  const std::size_t bytes = body_offset(places) + shape.body_bytes;
+  const bool named = !name.name.empty();
+  const auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
+  auto fd = PARLEY_TRY(named ? os::create_unnamed(path, name.mode) : os::create_memory("parley"));
+  PARLEY_TRY(os::reserve(fd, bytes));
+  if (!named) PARLEY_TRY(os::seal_size(fd));
+  const auto status = PARLEY_TRY(os::object_status(fd));
+  const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
+  auto region = PARLEY_TRY(os::Region::map(fd, bytes, named));
+  Segment segment(std::move(fd), std::move(region), places);
+  fill(segment.body());
+  write_header(segment.header(), shape, places, bytes, uuid, status.inode);
+  return segment;
+}
+
+auto Segment::publish(std::string_view name) const -> Result<void> {
+  return os::publish(fd_, PARLEY_TRY(os::object_path(name)));
+}
+
+auto Segment::unlink(std::string_view name) -> Result<void> {
+  return os::unlink_object(PARLEY_TRY(os::object_path(name)));
+}
+
+auto Segment::open(std::string_view name, ObjectKind kind, std::uint32_t body_version)
+    -> Result<Segment> {
+  return map(PARLEY_TRY(os::open_object(PARLEY_TRY(os::object_path(name)))), kind, body_version);
+}
+
+auto Segment::adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
+    -> Result<Segment> {
+  return map(std::move(fd), kind, body_version);
+}
+
+auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment> {
+  const auto status = PARLEY_TRY(os::object_status(fd));
+  if (status.size_bytes <= body_alignment) return failure(Error::invalid);
+  auto region = PARLEY_TRY(os::Region::map(fd, status.size_bytes, !status.sealed));
+  const auto checked =
+      check_header(header_of(region.bytes()), status.size_bytes, kind, body_version);
+  // Cut off while it was looked at: what was read are the zeros in its place.
+  if (region.is_lost()) return failure(Error::corrupt);
+  const auto places = PARLEY_TRY(checked);
+  return Segment(std::move(fd), std::move(region), places);
+}
+
+auto Segment::header() const noexcept -> SegmentHeader& { return header_of(region_.bytes()); }
+
+auto Segment::uuid() const noexcept -> Words {
+  return {header().uuid[0].load_relaxed(), header().uuid[1].load_relaxed()};
+}
+
+auto Segment::places_used() const noexcept -> std::uint32_t {
+  return std::min(header().places_used.load_acquire(), place_count_);
+}
+
+auto Segment::next_dead(std::uint32_t from) const noexcept -> std::uint32_t {
+  const std::uint32_t end = places_used();
+  for (std::uint32_t at = from; at < end; ++at) {
+    if (is_dead(places_[at].life.load_acquire())) return at;
+  }
+  return place_count_;
+}
+
+void Segment::free_place(std::uint32_t at) noexcept {
+  auto& generation = places_[at].generation;
+  generation.store_relaxed(generation.load_relaxed() + 1);
+  places_[at].life.store_release(0);  // FREE
+}
+
+auto Segment::first_free() const noexcept -> std::uint32_t {
+  for (std::uint32_t at = 1; at < place_count_; ++at) {
+    if (places_[at].life.load_acquire() == 0) return at;  // FREE
+  }
+  return place_count_;
+}
+
+void Segment::declare_strangers_dead(std::uint64_t inode) {
+  const auto boot = this_boot();
+  const bool boot_known = boot != Words{};
+  const Words stored{header().boot[0].load_relaxed(), header().boot[1].load_relaxed()};
+  if (header().inode.load_relaxed() == inode && (!boot_known || stored == boot)) return;
+  for (std::uint32_t at = 0; at < place_count_; ++at) {
+    if (places_[at].life.load_relaxed() != 0) places_[at].life.store_release(dead_life);
+  }
+  // Last: whoever dies before this leaves it to be done again.
+  header().inode.store_release(inode);
+  for (std::size_t i = 0; boot_known && i < boot.size(); ++i) header().boot[i].store_release(boot[i]);
+}
+
+auto Segment::claim(const std::function<Result<void>()>& clean_up) -> Result<void> {
+  const auto status = PARLEY_TRY(os::object_status(fd_));
+  if (region_.is_lost()) return failure(Error::corrupt);
+  const auto lock = PARLEY_TRY(os::ClaimLock::acquire(fd_, Deadline::after(patience)));
+  if (is_current()) return {};  // another thread of this process was faster
+  declare_strangers_dead(status.inode);
+  if (first_free() == place_count_) {
+    if (next_dead(0) == place_count_) return failure(Error::no_space);
+    PARLEY_TRY(stand_at(0));
+    const auto cleaned = clean_up();
+    leave();
+    PARLEY_TRY(cleaned);
+  }
+  const auto at = first_free();
+  return at == place_count_ ? failure(Error::no_space) : stand_at(at);
+}
+
+auto Segment::stand_at(std::uint32_t at) -> Result<void> {
+  auto& life = places_[at].life;
+  // Before the claim, so that nobody stands where the others do not look.
+  if (header().places_used.load_relaxed() <= at) header().places_used.store_release(at + 1);
+  const auto mine = PARLEY_TRY(os::watch_life(life.futex_word()));
+  std::uint32_t expected = life.load_relaxed();
+  const bool vacant = expected == 0 || (at == 0 && is_dead(expected));
+  if (!vacant || !life.compare_exchange_acq_rel(expected, mine)) {
+    os::unwatch_life(life.futex_word());
+    return failure(Error::corrupt);
+  }
+  place_ = at;
+  process_id_ = os::process_id();
+  process_ = os::process_number();
+  // Who sleeps now must watch this life too.
+  header().arrivals.fetch_add_acq_rel(1);  // ARRIVAL
+  os::futex_wake(header().arrivals.futex_word(), everybody);
+  return {};
+}
+
+void Segment::leave() noexcept {
+  if (process_ != os::process_number()) return;
+  auto& life = places_[place_].life;
+  if (place_ == 0) {
+    life.store_release(0);  // nothing was left behind
+  } else {
+    life.store_release(dead_life);
+  }
+  os::unwatch_life(life.futex_word());
+  os::futex_wake(life.futex_word(), 1);
+  process_ = nobody;
+}
+
+auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected,
+                   Deadline deadline) const -> Result<void> {
+  // One more than can be watched tells futex_wait that there are too many.
+  std::array<os::WatchedWord, os::watched_words_at_most + 1> words;
+  words[0] = {.word = futex_word, .expected = expected};
+  // Before the places are read, so that whoever comes after that changes it. ARRIVAL
+  words[1] = {.word = header().arrivals.futex_word(), .expected = header().arrivals.load_acquire()};
+  std::size_t count = 2;
+  const std::uint32_t end = places_used();
+  for (std::uint32_t at = 0; at < end && count < words.size(); ++at) {
+    if (at == place_) continue;
+    const auto life = places_[at].life.load_acquire();
+    if (life != 0 && !is_dead(life)) words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
+  }
+  return os::futex_wait({words.data(), count}, deadline);
+}
+
+}  // namespace parley::shm

@@ -1,0 +1,146 @@
+// An object's memory and this process's place in it: made, opened, checked, shared and left.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <parley/deadline.hpp>
+#include <parley/os/descriptor.hpp>
+
+#include "os/keeper.hpp"
+#include "os/region.hpp"
+#include "shm/layout/segment.hpp"
+
+namespace parley::shm {
+
+/// How long a call that has no deadline of its own is patient with a peer that is stopped, or means
+/// ill, in the middle of something that takes nanoseconds. After that it is `busy`.
+inline constexpr std::chrono::milliseconds patience{1000};
+
+/// What a segment is to be, or must be.
+struct SegmentShape {
+  ObjectKind kind;
+  std::uint32_t body_version;
+  std::uint32_t participants;  ///< At most at one time.
+  std::size_t body_bytes;
+};
+
+/// Where a new object goes.
+struct SegmentName {
+  std::string_view name;  ///< Empty: a memfd, shared by its descriptor alone.
+  mode_t mode = 0600;
+};
+
+class Segment {
+ public:
+  /// A whole new segment in which nobody takes part yet, and that has no name yet; `fill` writes the
+  /// body, which is all zeros. `no_space` where there is not the memory for all of it.
+  static auto create(const SegmentName& name, const SegmentShape& shape,
+                     const std::function<void(std::span<std::byte>)>& fill) -> Result<Segment>;
+
+  /// Gives a new segment its name. `exists` if that is taken.
+  auto publish(std::string_view name) const -> Result<void>;
+
+  /// Takes the name away.
+  static auto unlink(std::string_view name) -> Result<void>;
+
+  /// Checks all that the header says before it believes any of it. `invalid`: no object of ours;
+  /// `wrong_kind`: another one; `not_supported`: of a newer layout; `corrupt`: its numbers
+  /// contradict each other or the file.
+  static auto open(std::string_view name, ObjectKind kind, std::uint32_t body_version)
+      -> Result<Segment>;
+  static auto adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
+      -> Result<Segment>;
+
+  Segment(Segment&& other) noexcept;
+  Segment(const Segment&) = delete;
+  auto operator=(const Segment&) -> Segment& = delete;
+  auto operator=(Segment&&) -> Segment& = delete;
+
+  /// Leaves: as if this process had died, but for the waiting. What it held is cleaned up by the
+  /// next who comes, or who sleeps.
+  ~Segment();
+
+  /// Whether this process stands in the object: not in a child of fork(2) before it claimed a
+  /// place of its own, and not once the object's file was truncated.
+  [[nodiscard]] auto is_current() const noexcept -> bool {
+    return process_ == os::process_number() && !region_.is_lost();
+  }
+
+  /// Claims a place for this process. Where the dead have them all, `clean_up` is called to free
+  /// theirs, standing in place 0; what that place held itself is part of it. `no_space` where the
+  /// living have them all, `corrupt` for an object that was truncated.
+  auto claim(const std::function<Result<void>()>& clean_up) -> Result<void>;
+
+  [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return fd_; }
+  [[nodiscard]] auto body() const noexcept -> std::span<std::byte> { return body_; }
+  [[nodiscard]] auto is_lost() const noexcept -> bool { return region_.is_lost(); }
+
+  /// The place of this process. A participant's number in the object, from 1.
+  [[nodiscard]] auto place() const noexcept -> std::uint32_t { return place_; }
+  /// The process that claimed it, as it knows itself: to be told to people, not to be relied on.
+  [[nodiscard]] auto process_id() const noexcept -> std::uint32_t { return process_id_; }
+  [[nodiscard]] auto place_count() const noexcept -> std::uint32_t { return place_count_; }
+  [[nodiscard]] auto uuid() const noexcept -> std::array<std::uint64_t, 2>;
+
+  /// The life word of a place; `at` must be below `place_count()`.
+  [[nodiscard]] auto life(std::uint32_t at) const noexcept -> Atomic<std::uint32_t>& {
+    return places_[at].life;
+  }
+
+  /// Where no place was ever claimed from here on.
+  [[nodiscard]] auto places_used() const noexcept -> std::uint32_t;
+
+  /// The first dead participant's place from `from` on; `place_count()` if there is none.
+  [[nodiscard]] auto next_dead(std::uint32_t from) const noexcept -> std::uint32_t;
+
+  /// Makes a dead participant's place free again, after all that it held was cleaned up.
+  void free_place(std::uint32_t at) noexcept;
+
+  /// Sleeps until the word is woken or no longer `expected`, or a participant dies or comes. Those
+  /// who are dead already are not watched. Whoever returns from here, for whatever reason, looks at
+  /// the word and at the dead: the kernel wakes one sleeper for a death, so it is nobody else's
+  /// turn. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
+  auto wait(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline) const
+      -> Result<void>;
+
+ private:
+  Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept;
+
+  static auto map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
+  [[nodiscard]] auto header() const noexcept -> SegmentHeader&;
+  [[nodiscard]] auto first_free() const noexcept -> std::uint32_t;
+  void declare_strangers_dead(std::uint64_t inode);
+  auto stand_at(std::uint32_t at) -> Result<void>;
+  void leave() noexcept;
+
+  static constexpr std::uint32_t nobody = ~0U;
+
+  os::OwnedFd fd_;
+  os::Region region_;
+  std::span<std::byte> body_;
+  Place* places_;
+  std::uint32_t place_count_;
+  std::uint32_t place_ = 0;
+  std::uint32_t process_id_ = 0;
+  std::uint32_t process_ = nobody;  ///< Of those that this process was, the one that stands there.
+};
+
+/// Opens an object or makes it. Each round that fails saw somebody else make it or unlink it.
+template <class Open, class Create>
+auto open_or_create(Open open, Create create) -> decltype(open()) {
+  for (;;) {
+    auto object = open();
+    if (object || object.error() != Error::not_found) return object;
+    object = create();
+    if (object || object.error() != Error::exists) return object;
+  }
+}
+
+}  // namespace parley::shm
