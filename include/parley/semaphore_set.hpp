@@ -39,8 +39,8 @@ struct SemaphoreSetStatus {
   std::size_t count;
   std::size_t participants;  ///< That take part now.
   std::size_t waiting;       ///< Calls that wait.
-  std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> last_operation;
-  std::chrono::sys_time<std::chrono::nanoseconds> last_change;  ///< Creation or `set_value(s)`.
+  std::optional<std::chrono::sys_seconds> last_operation;
+  std::chrono::sys_seconds last_change;  ///< Creation or `set_value(s)`.
 };
 
 /// Counters from 0 to 32767, several of which change all together or not at all, as System V's

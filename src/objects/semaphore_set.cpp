@@ -8,10 +8,8 @@
 namespace parley {
 namespace {
 
-auto time_of(const shm::Atomic<std::uint64_t>& nanoseconds)
-    -> std::chrono::sys_time<std::chrono::nanoseconds> {
-  return std::chrono::sys_time<std::chrono::nanoseconds>(
-      std::chrono::nanoseconds(nanoseconds.load_relaxed()));
+auto time_of(const shm::Atomic<std::uint64_t>& seconds) -> std::chrono::sys_seconds {
+  return std::chrono::sys_seconds(std::chrono::seconds(seconds.load_relaxed()));
 }
 
 auto make(std::string_view name, std::span<const std::uint16_t> values,
@@ -60,8 +58,8 @@ auto SemaphoreSet::create(std::string_view name, std::span<const std::uint16_t> 
 }
 
 auto SemaphoreSet::open(std::string_view name) -> Result<SemaphoreSet> {
-  return SemaphoreSet(PARLEY_TRY(State::of(PARLEY_TRY(shm::Segment::open(
-      name, shm::ObjectKind::semaphore_set, shm::semaphore_set_version)))));
+  return SemaphoreSet(PARLEY_TRY(State::of(PARLEY_TRY(
+      shm::Segment::open(name, shm::ObjectKind::semaphore_set, shm::semaphore_set_version)))));
 }
 
 auto SemaphoreSet::open_or_create(std::string_view name, std::span<const std::uint16_t> values,
@@ -79,11 +77,17 @@ auto SemaphoreSet::unlink(std::string_view name) -> Result<void> {
   return shm::Segment::unlink(name);
 }
 
-auto SemaphoreSet::descriptor() const noexcept -> os::BorrowedFd { return state_->descriptor(); }
+auto SemaphoreSet::descriptor() const noexcept -> os::BorrowedFd {
+  return state_->descriptor();
+}
 
-auto SemaphoreSet::count() const noexcept -> std::size_t { return state_->table().shape().count; }
+auto SemaphoreSet::count() const noexcept -> std::size_t {
+  return state_->table().shape().count;
+}
 
-auto SemaphoreSet::has_undo() const noexcept -> bool { return state_->table().has_undo(); }
+auto SemaphoreSet::has_undo() const noexcept -> bool {
+  return state_->table().has_undo();
+}
 
 void SemaphoreSet::set_wait_strategy(WaitStrategy strategy) noexcept {
   state_->set_wait_strategy(strategy);
@@ -96,7 +100,8 @@ auto SemaphoreSet::operate(std::span<const SemaphoreOperation> operations, Deadl
 
 auto SemaphoreSet::value(std::uint16_t index) -> Result<std::uint16_t> {
   if (index >= count()) return failure(Error::invalid);
-  return state_->look([&](const auto& table) -> Result<std::uint16_t> { return table.value(index); });
+  return state_->look(
+      [&](const auto& table) -> Result<std::uint16_t> { return table.value(index); });
 }
 
 auto SemaphoreSet::values() -> Result<std::vector<std::uint16_t>> {
@@ -161,6 +166,8 @@ auto SemaphoreSet::status() -> Result<SemaphoreSetStatus> {
   });
 }
 
-auto SemaphoreSet::remove() -> Result<void> { return state_->remove(); }
+auto SemaphoreSet::remove() -> Result<void> {
+  return state_->remove();
+}
 
 }  // namespace parley

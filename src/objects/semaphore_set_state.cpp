@@ -7,14 +7,39 @@
 
 namespace parley {
 
-using Verdict = SemaphoreAttempt::Verdict;
+namespace {
 
-SemaphoreSet::State::Locked::~Locked() {
-  if (state_ == nullptr) return;
-  state_->leave_word();
-  state_->latch().release();
-  wakes.wake_all();
+// The shortest paths return plain numbers: a Result that is handed on through several functions is
+// written in parts and read whole, which stalls the processor.
+
+/// 0 where the set can take such operations.
+auto fault_of(const SemaphoreTable& table, SemaphoreTable::Operations operations) -> Error {
+  if (operations.empty()) return Error::invalid;
+  if (operations.size() > table.shape().operations) return Error::too_big;
+  for (const auto& operation : operations) {
+    if (operation.index >= table.shape().count) return static_cast<Error>(EFBIG);
+    if (operation.undo && !table.has_undo()) return Error::invalid;
+  }
+  return Error{};
 }
+
+/// What became of an operation that was tried by one exchange.
+enum class Exchange : std::uint8_t { done, would_wait, would_overflow, needs_latch };
+
+/// In a set of one without undo.
+auto exchange(shm::Atomic<std::uint64_t>& word, int delta, std::uint32_t process) -> Exchange {
+  auto seen = word.load_acquire();
+  for (;;) {
+    if ((seen & shm::under_latch) != 0) return Exchange::needs_latch;
+    const auto value = static_cast<int>(seen & shm::value_bits) + delta;
+    if (value > SemaphoreSet::highest_value) return Exchange::would_overflow;
+    if (value < 0) return Exchange::would_wait;
+    const auto changed = static_cast<std::uint64_t>(process) << 32U | static_cast<unsigned>(value);
+    if (word.compare_exchange_acq_rel(seen, changed)) return Exchange::done;
+  }
+}
+
+}  // namespace
 
 auto SemaphoreSet::State::of(shm::Segment segment) -> Result<std::unique_ptr<State>> {
   const auto table = PARLEY_TRY(SemaphoreTable::of(segment.body(), segment.place_count()));
@@ -25,7 +50,8 @@ auto SemaphoreSet::State::of(shm::Segment segment) -> Result<std::unique_ptr<Sta
 
 auto SemaphoreSet::State::claim_place() -> Result<void> {
   return segment_.claim([this]() -> Result<void> {
-    auto locked = PARLEY_TRY(lock(patient(), true));
+    Locked locked(*this);
+    PARLEY_TRY(locked.take(patient(), true));
     return close(locked);
   });
 }
@@ -36,23 +62,6 @@ auto SemaphoreSet::State::participants() const noexcept -> std::size_t {
     if (segment_.life(at).load_relaxed() != 0) ++count;
   }
   return count;
-}
-
-auto SemaphoreSet::State::lock(Deadline deadline, bool heir) -> Result<Locked> {
-  if (!segment_.is_current()) PARLEY_TRY(claim_place());
-  const auto found =
-      latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
-  if (!found) {
-    return failure(deadline.is_now() && found.error() == Error::timed_out ? Error::busy
-                                                                         : found.error());
-  }
-  Locked locked(*this);
-  if (!table_.has_undo() && table_.shape().count == 1) take_word();
-  const bool orphaned = *found == shm::Latch::Found::left_by_the_dead;
-  if (orphaned || segment_.next_dead(0) < segment_.place_count()) [[unlikely]] {
-    PARLEY_TRY(bury_the_dead(locked));
-  }
-  return locked;
 }
 
 auto SemaphoreSet::State::bury_the_dead(Locked& locked) -> Result<void> {
@@ -68,11 +77,6 @@ auto SemaphoreSet::State::bury_the_dead(Locked& locked) -> Result<void> {
   return table_.serve(locked.wakes);
 }
 
-auto SemaphoreSet::State::close(Locked& locked) -> Result<void> {
-  if (table_.somebody_waits()) PARLEY_TRY(table_.serve(locked.wakes));
-  return segment_.is_lost() ? failure(Error::corrupt) : Result<void>();
-}
-
 void SemaphoreSet::State::take_word() {
   auto& word = table_.word(0).state;
   auto seen = word.load_relaxed();  // the exchange makes the order
@@ -82,79 +86,62 @@ void SemaphoreSet::State::take_word() {
 }
 
 void SemaphoreSet::State::leave_word() {
-  if (!lock_free_ || table_.somebody_waits() || table_.is_removed()) return;
+  if (table_.somebody_waits() || table_.is_removed()) return;
   auto& word = table_.word(0).state;
   word.store_release(word.load_relaxed() & ~shm::under_latch);
 }
 
-auto SemaphoreSet::State::check(SemaphoreTable::Operations operations) const -> Result<void> {
-  if (operations.empty()) return failure(Error::invalid);
-  if (operations.size() > table_.shape().operations) return failure(Error::too_big);
-  for (const auto& operation : operations) {
-    if (operation.index >= table_.shape().count) return failure(static_cast<Error>(EFBIG));
-    if (operation.undo && !table_.has_undo()) return failure(Error::invalid);
-  }
-  return {};
-}
-
-auto SemaphoreSet::State::exchange(const SemaphoreOperation& operation, Deadline deadline)
-    -> std::optional<Result<void>> {
-  auto& word = table_.word(0).state;
-  const auto process = static_cast<std::uint64_t>(segment_.process_id()) << 32U;
-  auto seen = word.load_acquire();
-  for (;;) {
-    if ((seen & shm::under_latch) != 0) return std::nullopt;
-    const auto value = static_cast<int>(seen & shm::value_bits) + operation.delta;
-    if (value > highest_value) return failure(Error::out_of_range);
-    if (value < 0 && (operation.no_wait || deadline.is_now())) return failure(Error::would_block);
-    if (value < 0) return std::nullopt;
-    if (word.compare_exchange_acq_rel(seen, process | static_cast<unsigned>(value))) {
-      return Result<void>();
-    }
-  }
-}
-
 auto SemaphoreSet::State::operate(SemaphoreTable::Operations operations, Deadline deadline)
     -> Result<void> {
-  PARLEY_TRY(check(operations));
-  if (!segment_.is_current()) [[unlikely]] PARLEY_TRY(claim_place());
-  std::optional<Result<void>> done;
+  if (const auto error = fault_of(table_, operations); error != Error{}) [[unlikely]] {
+    return failure(error);
+  }
   if (lock_free_ && operations.size() == 1 && operations[0].delta != 0) {
-    done = exchange(operations[0], deadline);
+    if (!segment_.is_current()) [[unlikely]]
+      PARLEY_TRY(claim_place());
+    const auto outcome = exchange(table_.word(0).state, operations[0].delta, segment_.process_id());
+    if (segment_.is_lost()) return failure(Error::corrupt);
+    if (outcome == Exchange::done) [[likely]]
+      return {};
+    if (outcome == Exchange::would_overflow) return failure(Error::out_of_range);
+    const bool may_wait = !operations[0].no_wait && !deadline.is_now();
+    if (outcome == Exchange::would_wait && !may_wait) return failure(Error::would_block);
   }
-  if (!done) {
-    const auto record = operate_under_latch(operations, deadline);
-    if (!record) {
-      done = failure(record.error());
-    } else {
-      done = *record ? wait_for(**record, deadline) : Result<void>();
-    }
-  }
-  return segment_.is_lost() ? failure(Error::corrupt) : *done;
+  std::optional<std::uint32_t> record;
+  const auto done = operations.size() == 1
+                        ? operate_under_latch<1>({operations.data(), 1}, deadline, record)
+                        : operate_under_latch<operations_at_most>(operations, deadline, record);
+  if (segment_.is_lost()) [[unlikely]]
+    return failure(Error::corrupt);
+  return record ? wait_for(*record, deadline) : done;
 }
 
+template <std::size_t capacity>
 auto SemaphoreSet::State::operate_under_latch(SemaphoreTable::Operations operations,
-                                              Deadline deadline)
-    -> Result<std::optional<std::uint32_t>> {
-  SemaphoreAttempt attempt;
-  auto locked = PARLEY_TRY(lock(deadline));
+                                              Deadline deadline,
+                                              std::optional<std::uint32_t>& record)
+    -> Result<void> {
+  if constexpr (capacity == 1) operations = {operations.data(), 1};
+  SemaphoreAttempt<capacity> attempt;
+  Locked locked(*this);
+  PARLEY_TRY(locked.take(deadline));
   if (table_.is_removed()) return failure(Error::removed);
   table_.attempt(attempt, operations, segment_.place());
-  if (attempt.verdict == Verdict::overflows) return failure(Error::out_of_range);
-  if (attempt.verdict == Verdict::proceeds) {
+  if (attempt.verdict == SemaphoreVerdict::overflows) return failure(Error::out_of_range);
+  if (attempt.verdict == SemaphoreVerdict::proceeds) {
     PARLEY_TRY(table_.commit(attempt, user()));
-    PARLEY_TRY(close(locked));
-    return std::nullopt;
+    return close(locked);
   }
   if (operations[attempt.stopped_at].no_wait || deadline.is_now()) {
     return failure(Error::would_block);
   }
   auto index = table_.enqueue(operations, user());
   if (!index && index.error() == Error::no_space) {
-    PARLEY_TRY(close(locked));  // frees the records of those who gave up
+    PARLEY_TRY(table_.serve(locked.wakes));  // frees the records of those who gave up
     index = table_.enqueue(operations, user());
   }
-  return PARLEY_TRY(index);
+  record = PARLEY_TRY(index);
+  return {};
 }
 
 auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Result<void> {
@@ -169,14 +156,14 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
       if (++looks % looks_between_clocks != 0) continue;
       if (deadline.has_passed()) woken = failure(deadline.error());
     } else {
-      if (seen == shm::waiter_waits &&
-          !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
+      if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
         continue;
       }
       woken = segment_.wait(state.futex_word(), shm::waiter_sleeps, deadline);
     }
     if (segment_.next_dead(0) < segment_.place_count()) {
-      if (auto locked = lock(patient())) static_cast<void>(close(*locked));
+      Locked locked(*this);
+      if (locked.take(patient())) static_cast<void>(close(locked));
     }
     if (segment_.is_lost()) return failure(Error::corrupt);
     if (woken || woken.error() == Error::interrupted) continue;
@@ -188,23 +175,29 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
   const auto decided = state.load_relaxed();
   state.store_release(shm::waiter_free);
   switch (decided) {
-    case shm::waiter_granted: return {};
-    case shm::waiter_removed: return failure(Error::removed);
-    case shm::waiter_overflow: return failure(Error::out_of_range);
-    default: return failure(Error::corrupt);
+    case shm::waiter_granted:
+      return {};
+    case shm::waiter_removed:
+      return failure(Error::removed);
+    case shm::waiter_overflow:
+      return failure(Error::out_of_range);
+    default:
+      return failure(Error::corrupt);
   }
 }
 
 auto SemaphoreSet::State::set(std::uint16_t first, std::span<const std::uint16_t> values)
     -> Result<void> {
-  auto locked = PARLEY_TRY(lock(patient()));
+  Locked locked(*this);
+  PARLEY_TRY(locked.take(patient()));
   if (table_.is_removed()) return failure(Error::removed);
   PARLEY_TRY(table_.set(first, values, segment_.process_id()));
   return close(locked);
 }
 
 auto SemaphoreSet::State::remove() -> Result<void> {
-  auto locked = PARLEY_TRY(lock(patient()));
+  Locked locked(*this);
+  PARLEY_TRY(locked.take(patient()));
   if (table_.is_removed()) return failure(Error::removed);
   return table_.remove(locked.wakes);
 }

@@ -23,9 +23,7 @@ class SemaphoreSet::State {
   [[nodiscard]] auto table() const noexcept -> const SemaphoreTable& { return table_; }
   void set_wait_strategy(WaitStrategy strategy) noexcept { spins_ = spins_of(strategy); }
 
-  auto publish(std::string_view name) const -> Result<void> {
-    return segment_.publish(name);
-  }
+  auto publish(std::string_view name) const -> Result<void> { return segment_.publish(name); }
 
   auto operate(SemaphoreTable::Operations operations, Deadline deadline) -> Result<void>;
   auto set(std::uint16_t first, std::span<const std::uint16_t> values) -> Result<void>;
@@ -34,7 +32,8 @@ class SemaphoreSet::State {
   /// Runs `look` under the latch, in a set whose dead are buried. `removed` once the set is.
   template <class Look>
   auto look(Look look) -> decltype(look(std::declval<const SemaphoreTable&>())) {
-    auto locked = PARLEY_TRY(lock(patient()));
+    Locked locked(*this);
+    PARLEY_TRY(locked.take(patient()));
     if (table_.is_removed()) return failure(Error::removed);
     auto seen = look(table_);
     PARLEY_TRY(close(locked));
@@ -45,22 +44,29 @@ class SemaphoreSet::State {
   [[nodiscard]] auto participants() const noexcept -> std::size_t;
 
  private:
-  /// Holds the latch. When it goes, the latch is released, and then those are woken whose wait it
-  /// decided.
+  /// The latch, once it was taken. When this goes, it is released, and then those are woken whose
+  /// wait was decided.
   class Locked {
    public:
-    explicit Locked(State& state) noexcept : state_(&state) {}
-    Locked(Locked&& other) noexcept
-        : wakes(other.wakes), state_(std::exchange(other.state_, nullptr)) {}
+    explicit Locked(State& state) noexcept : state_(state) {}
     Locked(const Locked&) = delete;
     auto operator=(const Locked&) -> Locked& = delete;
-    auto operator=(Locked&&) -> Locked& = delete;
-    ~Locked();
+    ~Locked() {
+      if (holds_) state_.unlock(wakes);
+    }
+
+    /// Takes it and buries the dead. `busy` or the deadline's error where it is not to be had. An
+    /// `heir` stands in place 0.
+    auto take(Deadline deadline, bool heir = false) -> Result<void> {
+      return state_.lock(deadline, heir, *this);
+    }
 
     WakeList wakes;
 
    private:
-    State* state_;
+    friend class State;
+    State& state_;
+    bool holds_ = false;
   };
 
   State(shm::Segment segment, const SemaphoreTable& table) noexcept
@@ -71,14 +77,13 @@ class SemaphoreSet::State {
   [[nodiscard]] auto user() const noexcept -> SemaphoreUser {
     return {.place = segment_.place(), .process = segment_.process_id()};
   }
-  auto check(SemaphoreTable::Operations operations) const -> Result<void>;
   [[nodiscard]] auto latch() const noexcept -> shm::Latch {
     return {segment_, table_.body().latch};
   }
   auto claim_place() -> Result<void>;
 
-  /// `busy` or the deadline's error where the latch is not to be had. An `heir` stands in place 0.
-  auto lock(Deadline deadline, bool heir = false) -> Result<Locked>;
+  auto lock(Deadline deadline, bool heir, Locked& locked) -> Result<void>;
+  void unlock(WakeList& wakes) noexcept;
 
   /// Serves those who wait. `corrupt` where the object was truncated meanwhile.
   auto close(Locked& locked) -> Result<void>;
@@ -86,11 +91,10 @@ class SemaphoreSet::State {
   void take_word();
   void leave_word();
 
-  /// In a set of one without undo: the operation by one exchange. Nothing where the latch is needed.
-  auto exchange(const SemaphoreOperation& operation, Deadline deadline)
-      -> std::optional<Result<void>>;
-  auto operate_under_latch(SemaphoreTable::Operations operations, Deadline deadline)
-      -> Result<std::optional<std::uint32_t>>;
+  /// Does the operations, at most `capacity`, or fails, or lines up: the record to wait for.
+  template <std::size_t capacity>
+  auto operate_under_latch(SemaphoreTable::Operations operations, Deadline deadline,
+                           std::optional<std::uint32_t>& record) -> Result<void>;
   auto wait_for(std::uint32_t index, Deadline deadline) -> Result<void>;
 
   shm::Segment segment_;
@@ -98,5 +102,34 @@ class SemaphoreSet::State {
   bool lock_free_ = table_.shape().count == 1 && !table_.has_undo();
   std::uint32_t spins_ = spins_of(WaitStrategy::adaptive);
 };
+
+inline auto SemaphoreSet::State::lock(Deadline deadline, bool heir, Locked& locked)
+    -> Result<void> {
+  if (!segment_.is_current()) [[unlikely]]
+    PARLEY_TRY(claim_place());
+  const auto found = latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
+  if (!found) [[unlikely]] {
+    const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
+    return failure(impatient ? Error::busy : found.error());
+  }
+  locked.holds_ = true;
+  if (lock_free_) take_word();
+  const bool orphaned = *found == shm::Latch::Found::left_by_the_dead;
+  if (orphaned || segment_.next_dead(0) < segment_.place_count()) [[unlikely]] {
+    return bury_the_dead(locked);
+  }
+  return {};
+}
+
+inline void SemaphoreSet::State::unlock(WakeList& wakes) noexcept {
+  if (lock_free_) leave_word();
+  latch().release();
+  wakes.wake_all();
+}
+
+inline auto SemaphoreSet::State::close(Locked& locked) -> Result<void> {
+  if (table_.somebody_waits()) PARLEY_TRY(table_.serve(locked.wakes));
+  return segment_.is_lost() ? failure(Error::corrupt) : Result<void>();
+}
 
 }  // namespace parley

@@ -1,29 +1,14 @@
 #include "objects/semaphore_table.hpp"
 
 #include <algorithm>
-#include <new>
 
-#include "os/clock.hpp"
 #include "os/futex.hpp"
 
 namespace parley {
 namespace {
 
-using Verdict = SemaphoreAttempt::Verdict;
+using Verdict = SemaphoreVerdict;
 using shm::Transaction;
-
-template <class T>
-auto at(std::span<std::byte> body, std::size_t offset) -> T* {
-  return std::launder(reinterpret_cast<T*>(body.data() + offset));
-}
-
-auto journal_of(std::span<std::byte> body, const shm::SemaphoreSetShape& shape)
-    -> shm::JournalPlace {
-  return {.body = body,
-          .journal = at<shm::SemaphoreSetBody>(body, 0)->journal,
-          .entries = {at<shm::JournalEntry>(body, sizeof(shm::SemaphoreSetBody)),
-                      shape.journal_entries()}};
-}
 
 auto is_undecided(std::uint64_t state) -> bool {
   return state == shm::waiter_waits || state == shm::waiter_sleeps;
@@ -36,7 +21,7 @@ void WakeList::add(const std::uint32_t* futex_word) noexcept {
   words_[count_++] = futex_word;
 }
 
-void WakeList::wake_all() noexcept {
+void WakeList::wake() noexcept {
   for (std::size_t i = 0; i < count_; ++i) os::futex_wake(words_[i], 1);
   count_ = 0;
 }
@@ -94,12 +79,22 @@ class SemaphoreTable::Queue {
 
 SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
                                bool undo) noexcept
-    : body_(body), shape_(shape), undo_(undo), journal_(journal_of(body, shape)) {}
+    : body_(body),
+      shape_(shape),
+      undo_(undo),
+      journal_{.body = body,
+               .journal = part<shm::SemaphoreSetBody>(body, 0)->journal,
+               .entries = {part<shm::JournalEntry>(body, sizeof(shm::SemaphoreSetBody)),
+                           shape.journal_entries()}},
+      words_(part<shm::SemaphoreWord>(body, shape.semaphores())),
+      undo_rows_(part<shm::Atomic<std::uint64_t>>(body, shape.undo_rows()),
+                 shape.place_count * shape.undo_row_words()),
+      waiters_(body.subspan(shape.waiter_records())) {}
 
 auto SemaphoreTable::of(std::span<std::byte> body, std::uint32_t place_count)
     -> Result<SemaphoreTable> {
   if (body.size() < sizeof(shm::SemaphoreSetBody)) return failure(Error::corrupt);
-  const auto& start = *at<shm::SemaphoreSetBody>(body, 0);
+  const auto& start = *part<shm::SemaphoreSetBody>(body, 0);
   const shm::SemaphoreSetShape shape{.count = start.count.load_relaxed(),
                                      .operations = start.operations.load_relaxed(),
                                      .waiters = start.waiters.load_relaxed(),
@@ -114,125 +109,25 @@ auto SemaphoreTable::of(std::span<std::byte> body, std::uint32_t place_count)
 
 void SemaphoreTable::create(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
                             bool undo, std::span<const std::uint16_t> values) {
-  auto& start = *at<shm::SemaphoreSetBody>(body, 0);
+  auto& start = *part<shm::SemaphoreSetBody>(body, 0);
   start.count.store_relaxed(shape.count);
   start.operations.store_relaxed(shape.operations);
   start.waiters.store_relaxed(shape.waiters);
   start.undo.store_relaxed(undo ? 1 : 0);
-  start.last_change.store_relaxed(os::coarse_time_ns());
-  auto* const words = at<shm::SemaphoreWord>(body, shape.semaphores());
+  start.last_change.store_relaxed(os::time_of_day_s());
+  auto* const words = part<shm::SemaphoreWord>(body, shape.semaphores());
   for (std::size_t i = 0; i < values.size(); ++i) words[i].state.store_relaxed(values[i]);
-}
-
-auto SemaphoreTable::body() const noexcept -> shm::SemaphoreSetBody& {
-  return *at<shm::SemaphoreSetBody>(body_, 0);
-}
-
-auto SemaphoreTable::word(std::uint16_t index) const noexcept -> shm::SemaphoreWord& {
-  return at<shm::SemaphoreWord>(body_, shape_.semaphores())[index];
-}
-
-auto SemaphoreTable::value(std::uint16_t index) const noexcept -> std::uint16_t {
-  return static_cast<std::uint16_t>(word(index).state.load_relaxed() & shm::value_bits);
-}
-
-auto SemaphoreTable::is_removed() const noexcept -> bool {
-  return body().removed.load_relaxed() != 0;
-}
-
-auto SemaphoreTable::somebody_waits() const noexcept -> bool {
-  return body().first.load_relaxed() != 0;
-}
-
-auto SemaphoreTable::waiter(std::uint32_t index) const noexcept -> shm::SemaphoreWaiter& {
-  return *at<shm::SemaphoreWaiter>(body_, shape_.waiter_records() + index * shape_.waiter_bytes());
-}
-
-auto SemaphoreTable::undo_row(std::uint32_t place) const noexcept -> Words {
-  const auto words = shape_.undo_row_words();
-  return {at<shm::Atomic<std::uint64_t>>(
-              body_, shape_.undo_rows() + place * words * sizeof(std::uint64_t)),
-          words};
-}
-
-auto SemaphoreTable::adjustment(std::uint32_t place, std::uint16_t index) const noexcept
-    -> std::int32_t {
-  const auto packed = undo_row(place)[1 + std::size_t{index}].load_relaxed();
-  const auto resets = word(index).resets.load_relaxed();
-  if (static_cast<std::uint32_t>(packed >> 32U) != static_cast<std::uint32_t>(resets)) return 0;
-  const auto adjustment = static_cast<std::int32_t>(static_cast<std::uint32_t>(packed));
-  return std::clamp(adjustment, -SemaphoreSet::highest_value - 1, SemaphoreSet::highest_value);
 }
 
 auto SemaphoreTable::operations_of(const shm::SemaphoreWaiter& waiter) const noexcept -> Words {
   const auto offset = reinterpret_cast<const std::byte*>(&waiter) - body_.data();
-  return {at<shm::Atomic<std::uint64_t>>(
+  return {part<shm::Atomic<std::uint64_t>>(
               body_, static_cast<std::size_t>(offset) + sizeof(shm::SemaphoreWaiter)),
           shape_.operations};
 }
 
-auto SemaphoreTable::recover() -> Result<void> { return shm::recover(journal_); }
-
-void SemaphoreTable::attempt(SemaphoreAttempt& result, Operations operations,
-                             std::uint32_t place) const {
-  const auto end = [&](Verdict verdict, std::size_t at) {
-    result.verdict = verdict;
-    result.stopped_at = at;
-  };
-  result.count_ = 0;
-  result.undo_ = false;
-  for (std::size_t i = 0; i < operations.size(); ++i) {
-    const auto& operation = operations[i];
-    auto* const known = std::ranges::find(
-        result.changes_.data(), result.changes_.data() + result.count_, operation.index,
-        &SemaphoreAttempt::Change::index);
-    auto& change = *known;
-    if (known == result.changes_.data() + result.count_) {
-      change = {.index = operation.index, .undo = false, .value = value(operation.index),
-                .adjustment = 0};
-      ++result.count_;
-    }
-    if (operation.delta == 0 && change.value != 0) return end(Verdict::waits, i);
-    change.value += operation.delta;
-    if (change.value < 0) return end(Verdict::waits, i);
-    if (change.value > SemaphoreSet::highest_value) return end(Verdict::overflows, i);
-    if (!operation.undo || operation.delta == 0) continue;
-    if (!change.undo) change.adjustment = adjustment(place, operation.index);
-    change.undo = result.undo_ = true;
-    change.adjustment -= operation.delta;
-    if (change.adjustment > SemaphoreSet::highest_value ||
-        change.adjustment < -SemaphoreSet::highest_value - 1) {
-      return end(Verdict::overflows, i);
-    }
-  }
-  end(Verdict::proceeds, operations.size());
-}
-
-void SemaphoreTable::set_word(Transaction& transaction, std::uint16_t index, std::int32_t value,
-                              std::uint32_t process) const {
-  auto& state = word(index).state;
-  transaction.set(state, (state.load_relaxed() & shm::under_latch) |
-                             static_cast<std::uint64_t>(process) << 32U |
-                             static_cast<std::uint32_t>(value));
-}
-
-void SemaphoreTable::write(Transaction& transaction, const SemaphoreAttempt& attempt,
-                           SemaphoreUser user) const {
-  const auto row = undo_row(user.place);
-  for (const auto& change : std::span(attempt.changes_).first(attempt.count_)) {
-    set_word(transaction, change.index, change.value, user.process);
-    if (!change.undo) continue;
-    transaction.set(row[1 + std::size_t{change.index}],
-                    shm::pack_adjustment(change.adjustment, word(change.index).resets.load_relaxed()));
-  }
-  if (attempt.undo_ && row[0].load_relaxed() != user.process) transaction.set(row[0], user.process);
-  transaction.set(body().last_operation, os::coarse_time_ns());
-}
-
-auto SemaphoreTable::commit(const SemaphoreAttempt& attempt, SemaphoreUser user) -> Result<void> {
-  Transaction transaction(journal_);
-  write(transaction, attempt, user);
-  return transaction.commit();
+auto SemaphoreTable::recover() -> Result<void> {
+  return shm::recover(journal_);
 }
 
 auto SemaphoreTable::free_record() const -> Result<std::uint32_t> {
@@ -283,7 +178,7 @@ auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
 
 auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
-  SemaphoreAttempt attempt;
+  SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
   for (Queue queue(*this); !queue.is_at_end();) {
     auto& record = *PARLEY_TRY(queue.here());
     const auto seen = record.state.load_acquire();
@@ -309,6 +204,7 @@ auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
     queue.unlink(transaction);
     const auto decided = proceeds ? shm::waiter_granted : shm::waiter_overflow;
     const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, decided));  // DECIDE
+    if (done && proceeds) note_operation();
     if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
     // What was granted may let somebody proceed who comes earlier; what failed is cancelled, or its
     // call has meanwhile gone to sleep: look again.
@@ -325,7 +221,7 @@ auto SemaphoreTable::set(std::uint16_t first, std::span<const std::uint16_t> val
     set_word(transaction, index, values[i], process);
     transaction.set(word(index).resets, word(index).resets.load_relaxed() + 1);
   }
-  transaction.set(body().last_change, os::coarse_time_ns());
+  transaction.set(body().last_change, os::time_of_day_s());
   return transaction.commit();
 }
 
@@ -387,14 +283,13 @@ auto SemaphoreTable::undo_all(std::uint32_t place) -> Result<void> {
              process);
     transaction.set(row[1 + std::size_t{index}], 0);
   }
-  if (!any) return {};
-  transaction.set(body().last_operation, os::coarse_time_ns());
+  if (any) note_operation();
   return transaction.commit();
 }
 
 auto SemaphoreTable::waiting(std::uint16_t index) const -> Result<Waiting> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
-  SemaphoreAttempt attempt;
+  SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
   Waiting waiting;
   for (Queue queue(*this); !queue.is_at_end(); queue.advance()) {
     const auto& record = *PARLEY_TRY(queue.here());

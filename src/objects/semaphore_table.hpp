@@ -2,23 +2,28 @@
 // set's latch.
 //
 // Invariants  I1 values, adjustments and the queue change in transactions only, so that after a
-//                recovery they are those of some moment between two calls.
+//                recovery they are those of some moment between two calls. (The times are only
+//                told.)
 //             I2 whenever the latch is free, no call in the queue could proceed (but see Crash).
 //             I3 a waiter's record is linked in the queue if and only if its state is undecided or
 //                cancelled; both change in one transaction, which the state itself decides.
-// Edges       DECIDE  the exchange of a waiter's state by the latch's holder -> the call that waits:
+// Edges       DECIDE  the exchange of a waiter's state by the latch's holder -> the call that
+// waits:
 //             what it waited for is done, or will be by whoever takes the latch over.
 // Crash       A holder that dies between its change and the serving of the queue breaks I2; whoever
 //             takes the latch over serves the queue. A call that dies while it waits leaves its
 //             record, and its adjustments, to `bury`.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <new>
 #include <span>
 
 #include <parley/semaphore_set.hpp>
 
+#include "os/clock.hpp"
 #include "shm/layout/semaphore_set.hpp"
 #include "shm/segment.hpp"
 #include "shm/transaction.hpp"
@@ -35,19 +40,25 @@ struct SemaphoreUser {
 class WakeList {
  public:
   void add(const std::uint32_t* futex_word) noexcept;
-  void wake_all() noexcept;
+  void wake_all() noexcept {
+    if (count_ != 0) [[unlikely]]
+      wake();
+  }
 
  private:
+  void wake() noexcept;
+
   std::array<const std::uint32_t*, 16> words_;
   std::size_t count_ = 0;
 };
 
-/// What some operations would do now.
+enum class SemaphoreVerdict : std::uint8_t { proceeds, waits, overflows };
+
+/// What some operations would do now: at most `capacity` of them.
+template <std::size_t capacity>
 class SemaphoreAttempt {
  public:
-  enum class Verdict : std::uint8_t { proceeds, waits, overflows };
-
-  Verdict verdict = Verdict::proceeds;
+  SemaphoreVerdict verdict = SemaphoreVerdict::proceeds;
   std::size_t stopped_at = 0;  ///< The operation that cannot proceed, where one cannot.
 
  private:
@@ -58,9 +69,8 @@ class SemaphoreAttempt {
     std::int32_t value;
     std::int32_t adjustment;
   };
-  std::array<Change, SemaphoreSet::operations_at_most> changes_;
+  std::array<Change, capacity> changes_;
   std::size_t count_ = 0;
-  bool undo_ = false;
 };
 
 class SemaphoreTable {
@@ -76,24 +86,39 @@ class SemaphoreTable {
 
   [[nodiscard]] auto shape() const noexcept -> const shm::SemaphoreSetShape& { return shape_; }
   [[nodiscard]] auto has_undo() const noexcept -> bool { return undo_; }
-  [[nodiscard]] auto body() const noexcept -> shm::SemaphoreSetBody&;
-  [[nodiscard]] auto word(std::uint16_t index) const noexcept -> shm::SemaphoreWord&;
-  [[nodiscard]] auto value(std::uint16_t index) const noexcept -> std::uint16_t;
-  [[nodiscard]] auto is_removed() const noexcept -> bool;
-  [[nodiscard]] auto somebody_waits() const noexcept -> bool;
+  [[nodiscard]] auto body() const noexcept -> shm::SemaphoreSetBody& {
+    return *part<shm::SemaphoreSetBody>(body_, 0);
+  }
+  [[nodiscard]] auto word(std::uint16_t index) const noexcept -> shm::SemaphoreWord& {
+    return words_[index];
+  }
+  [[nodiscard]] auto value(std::uint16_t index) const noexcept -> std::uint16_t {
+    return static_cast<std::uint16_t>(word(index).state.load_relaxed() & shm::value_bits);
+  }
+  [[nodiscard]] auto is_removed() const noexcept -> bool {
+    return body().removed.load_relaxed() != 0;
+  }
+  [[nodiscard]] auto somebody_waits() const noexcept -> bool {
+    return body().first.load_relaxed() != 0;
+  }
+  [[nodiscard]] auto waiter(std::uint32_t index) const noexcept -> shm::SemaphoreWaiter& {
+    return *part<shm::SemaphoreWaiter>(waiters_, index * shape_.waiter_bytes());
+  }
 
   /// Finishes what a dead holder of the latch had begun. I2 is then still to be restored.
   auto recover() -> Result<void>;
 
   /// Every index must be in the set.
-  void attempt(SemaphoreAttempt& result, Operations operations, std::uint32_t place) const;
+  template <std::size_t capacity>
+  void attempt(SemaphoreAttempt<capacity>& result, Operations operations,
+               std::uint32_t place) const;
 
   /// Does what an attempt that proceeds said.
-  auto commit(const SemaphoreAttempt& attempt, SemaphoreUser user) -> Result<void>;
+  template <std::size_t capacity>
+  auto commit(const SemaphoreAttempt<capacity>& attempt, SemaphoreUser user) -> Result<void>;
 
   /// Puts a call at the end of the queue: the index of its record. `no_space`: all are taken.
   auto enqueue(Operations operations, SemaphoreUser user) -> Result<std::uint32_t>;
-  [[nodiscard]] auto waiter(std::uint32_t index) const noexcept -> shm::SemaphoreWaiter&;
 
   /// Lets everybody proceed who can, in the queue's order, until nobody can.
   auto serve(WakeList& wakes) -> Result<void>;
@@ -117,22 +142,32 @@ class SemaphoreTable {
   auto waiting(std::uint16_t index) const -> Result<Waiting>;
 
  private:
-  SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape, bool undo) noexcept;
+  template <class T>
+  static auto part(std::span<std::byte> body, std::size_t offset) noexcept -> T* {
+    return std::launder(reinterpret_cast<T*>(body.data() + offset));
+  }
+
+  SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
+                 bool undo) noexcept;
 
   class Queue;
   using Words = std::span<shm::Atomic<std::uint64_t>>;
 
-  [[nodiscard]] auto journal() const noexcept -> const shm::JournalPlace& { return journal_; }
   [[nodiscard]] auto undo_row(std::uint32_t place) const noexcept -> Words;
   [[nodiscard]] auto adjustment(std::uint32_t place, std::uint16_t index) const noexcept
       -> std::int32_t;
   [[nodiscard]] auto operations_of(const shm::SemaphoreWaiter& waiter) const noexcept -> Words;
-  auto read_operations(const shm::SemaphoreWaiter& waiter,
-                       std::span<SemaphoreOperation> into) const -> Result<Operations>;
+  auto read_operations(const shm::SemaphoreWaiter& waiter, std::span<SemaphoreOperation> into) const
+      -> Result<Operations>;
+  template <class Change>
+  auto apply(Change& change, const SemaphoreOperation& operation, std::uint32_t place) const
+      -> SemaphoreVerdict;
   void set_word(shm::Transaction& transaction, std::uint16_t index, std::int32_t value,
                 std::uint32_t process) const;
-  void write(shm::Transaction& transaction, const SemaphoreAttempt& attempt,
+  template <std::size_t capacity>
+  void write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
              SemaphoreUser user) const;
+  void note_operation() const;
   auto free_record() const -> Result<std::uint32_t>;
   auto undo_all(std::uint32_t place) -> Result<void>;
 
@@ -140,6 +175,98 @@ class SemaphoreTable {
   shm::SemaphoreSetShape shape_;
   bool undo_;
   shm::JournalPlace journal_;
+  shm::SemaphoreWord* words_;
+  Words undo_rows_;
+  std::span<std::byte> waiters_;
 };
+
+inline auto SemaphoreTable::undo_row(std::uint32_t place) const noexcept -> Words {
+  const auto words = shape_.undo_row_words();
+  return undo_rows_.subspan(place * words, words);
+}
+
+inline auto SemaphoreTable::adjustment(std::uint32_t place, std::uint16_t index) const noexcept
+    -> std::int32_t {
+  const auto packed = undo_row(place)[1 + std::size_t{index}].load_relaxed();
+  const auto resets = word(index).resets.load_relaxed();
+  if (static_cast<std::uint32_t>(packed >> 32U) != static_cast<std::uint32_t>(resets)) return 0;
+  const auto adjustment = static_cast<std::int32_t>(static_cast<std::uint32_t>(packed));
+  return std::clamp(adjustment, -SemaphoreSet::highest_value - 1, SemaphoreSet::highest_value);
+}
+
+inline void SemaphoreTable::set_word(shm::Transaction& transaction, std::uint16_t index,
+                                     std::int32_t value, std::uint32_t process) const {
+  auto& state = word(index).state;
+  transaction.set(state, (state.load_relaxed() & shm::under_latch) |
+                             static_cast<std::uint64_t>(process) << 32U |
+                             static_cast<std::uint32_t>(value));
+}
+
+inline void SemaphoreTable::note_operation() const {
+  body().last_operation.store_release(os::time_of_day_s());
+}
+
+template <std::size_t capacity>
+void SemaphoreTable::attempt(SemaphoreAttempt<capacity>& result, Operations operations,
+                             std::uint32_t place) const {
+  result.count_ = 0;
+  result.stopped_at = 0;
+  result.verdict = SemaphoreVerdict::proceeds;
+  for (const auto& operation : operations) {
+    auto* const end = result.changes_.data() + result.count_;
+    auto& change = *std::find_if(result.changes_.data(), end,
+                                 [&](const auto& known) { return known.index == operation.index; });
+    if (&change == end) {
+      change.index = operation.index;
+      change.undo = false;
+      change.value = value(operation.index);
+      ++result.count_;
+    }
+    result.verdict = apply(change, operation, place);
+    if (result.verdict != SemaphoreVerdict::proceeds) return;
+    ++result.stopped_at;
+  }
+}
+
+template <class Change>
+auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
+                           std::uint32_t place) const -> SemaphoreVerdict {
+  if (operation.delta == 0 && change.value != 0) return SemaphoreVerdict::waits;
+  change.value += operation.delta;
+  if (change.value < 0) return SemaphoreVerdict::waits;
+  if (change.value > SemaphoreSet::highest_value) return SemaphoreVerdict::overflows;
+  if (!operation.undo || operation.delta == 0) return SemaphoreVerdict::proceeds;
+  if (!change.undo) change.adjustment = adjustment(place, operation.index);
+  change.undo = true;
+  change.adjustment -= operation.delta;
+  const bool in_range = change.adjustment <= SemaphoreSet::highest_value &&
+                        change.adjustment >= -SemaphoreSet::highest_value - 1;
+  return in_range ? SemaphoreVerdict::proceeds : SemaphoreVerdict::overflows;
+}
+
+template <std::size_t capacity>
+void SemaphoreTable::write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
+                           SemaphoreUser user) const {
+  const auto row = undo_row(user.place);
+  bool undo = false;
+  for (const auto& change : std::span(attempt.changes_).first(attempt.count_)) {
+    set_word(transaction, change.index, change.value, user.process);
+    if (!change.undo) continue;
+    undo = true;
+    const auto resets = word(change.index).resets.load_relaxed();
+    transaction.set(row[1 + std::size_t{change.index}],
+                    shm::pack_adjustment(change.adjustment, resets));
+  }
+  if (undo && row[0].load_relaxed() != user.process) transaction.set(row[0], user.process);
+}
+
+template <std::size_t capacity>
+auto SemaphoreTable::commit(const SemaphoreAttempt<capacity>& attempt, SemaphoreUser user)
+    -> Result<void> {
+  shm::Transaction transaction(journal_);
+  write(transaction, attempt, user);
+  note_operation();
+  return transaction.commit();
+}
 
 }  // namespace parley

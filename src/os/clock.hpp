@@ -8,18 +8,10 @@
 
 namespace parley::os {
 
-/// Nanoseconds since 1970, some milliseconds old. CLOCK_REALTIME_COARSE, clock_gettime(2)
-inline auto coarse_time_ns() noexcept -> std::uint64_t {
-#ifdef CLOCK_REALTIME_COARSE
-  constexpr clockid_t clock = CLOCK_REALTIME_COARSE;
-#else
-  constexpr clockid_t clock = CLOCK_REALTIME;
-#endif
-  timespec now{};
-  if (!sys::call<::clock_gettime>(clock, &now)) return 0;
-  constexpr std::uint64_t ns_per_second = 1'000'000'000;
-  return static_cast<std::uint64_t>(now.tv_sec) * ns_per_second +
-         static_cast<std::uint64_t>(now.tv_nsec);
+/// Seconds since 1970. time(2): where the system has it, one load without a system call.
+inline auto time_of_day_s() noexcept -> std::uint64_t {
+  return static_cast<std::uint64_t>(
+      sys::call<::time>(static_cast<std::time_t*>(nullptr)).value_or(0));
 }
 
 }  // namespace parley::os

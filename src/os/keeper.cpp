@@ -35,12 +35,14 @@ struct Process {
   pthread_mutex_t mutex;
   pthread_mutex_t claiming;
   std::uint32_t number;
+  bool fenced;
   std::array<Keeper, keepers_at_most> keepers;
 };
 constexpr std::size_t process_bytes = 4096;
 static_assert(sizeof(Process) <= process_bytes);
 
 constinit Process* this_process = nullptr;
+constinit const std::uint32_t no_number = 0;
 constinit std::uint32_t last_number = 0;  // survives a fork, so numbers never come again
 
 class Locked {
@@ -55,8 +57,8 @@ class Locked {
 };
 
 auto map_process() -> Result<Process*> {
-  void* const memory = PARLEY_TRY(sys::call<::mmap>(
-      nullptr, process_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, off_t{0}));
+  void* const memory = PARLEY_TRY(sys::call<::mmap>(nullptr, process_bytes, PROT_READ | PROT_WRITE,
+                                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, off_t{0}));
   if (const auto wiped = sys::call<::madvise>(memory, process_bytes, int{MADV_WIPEONFORK});
       !wiped) {
     sys::release<::munmap>(memory, process_bytes);
@@ -72,6 +74,7 @@ auto process() -> Result<Process*> {
   Process* first = nullptr;
   if (__atomic_compare_exchange_n(&this_process, &first, made, false, __ATOMIC_ACQ_REL,
                                   __ATOMIC_ACQUIRE)) {
+    __atomic_store_n(&process_number_word, &made->number, __ATOMIC_RELEASE);
     return made;
   }
   sys::release<::munmap>(made, process_bytes);
@@ -123,11 +126,11 @@ auto start(Keeper& keeper) -> Result<void> {
   return failure(Error::no_such_call);
 }
 
-/// Registers this process for `await_stillness` in others. Where the kernel has no such thing, they
-/// cannot use it either.
-void register_for_stillness() {
-  static_cast<void>(sys::call<::syscall>(
-      long{SYS_membarrier}, int{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED}, 0U, 0));
+/// From now on this process takes part in the barriers of the others.
+auto register_for_fences() -> bool {
+  return sys::call<::syscall>(long{SYS_membarrier}, int{MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED},
+                              0U, 0)
+      .has_value();
 }
 
 auto lock_command(short type) -> struct flock {
@@ -148,17 +151,26 @@ auto keeper_with_room(Process& process) -> Result<Keeper*> {
 
 }  // namespace
 
-auto process_number() noexcept -> std::uint32_t {
+constinit const std::uint32_t* process_number_word = &no_number;
+
+auto is_fenced() noexcept -> bool {
   const Process* const process = __atomic_load_n(&this_process, __ATOMIC_ACQUIRE);
-  return process == nullptr ? 0 : __atomic_load_n(&process->number, __ATOMIC_RELAXED);
+  return process != nullptr && process->fenced;
 }
 
-auto process_id() noexcept -> std::uint32_t { return static_cast<std::uint32_t>(getpid()); }
+auto fence_all() noexcept -> bool {
+  return sys::call<::syscall>(long{SYS_membarrier}, int{MEMBARRIER_CMD_GLOBAL_EXPEDITED}, 0U, 0)
+      .has_value();
+}
+
+auto process_id() noexcept -> std::uint32_t {
+  return static_cast<std::uint32_t>(getpid());
+}
 
 auto watch_life(const std::uint32_t* life) -> Result<std::uint32_t> {
   Process& process = *PARLEY_TRY(os::process());
   const Locked locked(process.mutex);
-  if (process.number == 0) register_for_stillness();
+  if (process.number == 0) process.fenced = register_for_fences();
   Keeper& keeper = *PARLEY_TRY(keeper_with_room(process));
   if (process.number == 0) __atomic_store_n(&process.number, ++last_number, __ATOMIC_RELAXED);
   robust_list* const node = robust_node(life);
@@ -193,8 +205,8 @@ auto ClaimLock::acquire(BorrowedFd fd, Deadline deadline) -> Result<ClaimLock> {
   if (tried.error() != Error::would_block && tried.error() != Error::access_denied) {
     return failure(tried.error());
   }
-  const auto waited = until(
-      deadline, [&] { return sys::call<::fcntl>(fd.number(), int{F_SETLKW}, &command); });
+  const auto waited =
+      until(deadline, [&] { return sys::call<::fcntl>(fd.number(), int{F_SETLKW}, &command); });
   if (waited) return lock;
   return failure(waited.error() == deadline.error() ? Error::busy : waited.error());
 }
@@ -216,9 +228,7 @@ void close_object(OwnedFd fd) noexcept {
 }
 
 void await_stillness() noexcept {
-  if (sys::call<::syscall>(long{SYS_membarrier}, int{MEMBARRIER_CMD_GLOBAL_EXPEDITED}, 0U, 0)) {
-    return;
-  }
+  if (fence_all()) return;
   // An interrupt that was sent has long arrived.
   const timespec one_millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
   sys::release<::nanosleep>(&one_millisecond, nullptr);

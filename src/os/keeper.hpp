@@ -28,9 +28,22 @@ namespace parley::os {
 /// How far before a life word its list node lies, in private memory.
 inline constexpr std::size_t node_distance_bytes = 64 * std::size_t{1024};
 
+/// Where the number of this process is kept: memory that a fork(2) wipes.
+extern const std::uint32_t* process_number_word;
+
 /// This process among its own copies: another number after each fork(2), 0 before the first
-/// `watch`. One load: every operation on an object asks.
-auto process_number() noexcept -> std::uint32_t;
+/// `watch_life`. Two loads: every operation on an object asks.
+inline auto process_number() noexcept -> std::uint32_t {
+  return __atomic_load_n(__atomic_load_n(&process_number_word, __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
+}
+
+/// Whether `fence_all` in other processes reaches this one. Known after the first `watch_life`.
+auto is_fenced() noexcept -> bool;
+
+/// A full memory barrier in every running thread of every process that `is_fenced`, before this
+/// returns: so the others need none where they store one word and then load another. False where
+/// the system cannot. membarrier(2), MEMBARRIER_CMD_GLOBAL_EXPEDITED
+auto fence_all() noexcept -> bool;
 
 /// getpid(2): a system call.
 auto process_id() noexcept -> std::uint32_t;

@@ -13,17 +13,9 @@
 
 namespace parley::os {
 
-/// One mapping that may lose its file. Guards are never freed, only used again, so that the handler
-/// may walk them at any time.
-struct TruncationGuard {
-  std::uintptr_t begin;  ///< 0: this guard is free.
-  std::size_t size_bytes;
-  bool lost;
-  TruncationGuard* next;
-};
-
 namespace {
 
+/// Never freed, only used again, so that the handler may walk them at any time.
 constinit TruncationGuard* guards = nullptr;
 constinit struct sigaction action_before{};
 
@@ -125,10 +117,6 @@ Region::~Region() {
   if (guard_ != nullptr) __atomic_store_n(&guard_->begin, 0, __ATOMIC_RELEASE);
   if (bytes_.empty()) return;
   sys::release<::munmap>(bytes_.data() - node_distance_bytes, node_distance_bytes + bytes_.size());
-}
-
-auto Region::is_lost() const noexcept -> bool {
-  return guard_ != nullptr && __atomic_load_n(&guard_->lost, __ATOMIC_ACQUIRE);
 }
 
 }  // namespace parley::os

@@ -5,21 +5,28 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include <parley/os/descriptor.hpp>
 
 namespace parley::os {
 
-/// What a region remembers of its mapping for the handler of SIGBUS.
-struct TruncationGuard;
+/// One mapping that may lose its file, as the handler of SIGBUS knows it.
+struct TruncationGuard {
+  std::uintptr_t begin;  ///< 0: this guard is free.
+  std::size_t size_bytes;
+  bool lost;
+  TruncationGuard* next;
+};
 
 /// The mapping of a whole object, readable and writable.
 ///
 /// Another process may truncate an object that is a file, and touching what is gone would end this
-/// one with SIGBUS. So where `may_shrink`, a handler of SIGBUS is installed, once in the process: it
-/// puts private zeros in place of the object and notes that it is lost. A fault elsewhere goes to
-/// the action that was there before. A program that installs its own handler later is on its own.
+/// one with SIGBUS. So where `may_shrink`, a handler of SIGBUS is installed, once in the process:
+/// it puts private zeros in place of the object and notes that it is lost. A fault elsewhere goes
+/// to the action that was there before. A program that installs its own handler later is on its
+/// own.
 class Region {
  public:
   static auto map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region>;
@@ -33,7 +40,9 @@ class Region {
   [[nodiscard]] auto bytes() const noexcept -> std::span<std::byte> { return bytes_; }
 
   /// Whether the object was truncated and zeros stand in its place.
-  [[nodiscard]] auto is_lost() const noexcept -> bool;
+  [[nodiscard]] auto is_lost() const noexcept -> bool {
+    return guard_ != nullptr && __atomic_load_n(&guard_->lost, __ATOMIC_ACQUIRE);
+  }
 
  private:
   Region(std::span<std::byte> bytes, TruncationGuard* guard) noexcept

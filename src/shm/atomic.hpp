@@ -9,6 +9,11 @@
 
 namespace parley::shm {
 
+/// The compiler keeps what is before it before what is after it; the processor may not.
+inline void compiler_barrier() noexcept {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
 /// A word in shared memory. Never constructed there: a new segment is all zeros, and zero is every
 /// word's first value.
 template <class T>

@@ -1,35 +1,66 @@
 #include "shm/latch.hpp"
 
+#include <algorithm>
+#include <chrono>
+
 #include "os/futex.hpp"
 #include "os/keeper.hpp"
 #include "shm/spin.hpp"
 
 namespace parley::shm {
+namespace {
 
-void Latch::wake_next() noexcept { os::futex_wake(word_.futex_word(), 1); }
+/// How long to sleep where the release may not see that somebody does.
+constexpr std::chrono::milliseconds unfenced_slice{2};
+
+auto sooner(Deadline deadline, std::chrono::nanoseconds from_now) -> Deadline {
+  const auto slice = Deadline::after(from_now);
+  return slice.point() < deadline.point() ? slice : deadline;
+}
+
+}  // namespace
+
+void Latch::wake_next() noexcept {
+  words_.sleepers.exchange_acq_rel(0);
+  os::futex_wake(words_.sleepers.futex_word(), 1);
+}
+
+/// Until it may be worth to look again. `sleepers` was set before the holder was last looked at.
+auto Latch::sleep(Deadline deadline) -> Result<void> {
+  const bool fenced = segment_.is_fenced();
+  const auto until = fenced ? deadline : sooner(deadline, unfenced_slice);
+  const auto woken = segment_.wait(words_.sleepers.futex_word(), 1, until);
+  if (woken || woken.error() == Error::interrupted) return {};
+  if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
+  return woken;
+}
 
 auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found> {
   for (; spins > 0; --spins) {
     pause_processor();
     std::uint32_t expected = 0;
     // No order: the exchange makes it, where the latch looks free.
-    if (word_.load_relaxed() == 0 && word_.compare_exchange_acq_rel(expected, mine())) {
+    if (words_.holder.load_relaxed() == 0 &&
+        words_.holder.compare_exchange_acq_rel(expected, mine())) {
       return Found::free;
     }
   }
   for (int strays = 0;;) {
-    std::uint32_t seen = word_.load_acquire();
+    words_.sleepers.exchange_acq_rel(1);  // ASLEEP
+    os::fence_all();
+    std::uint32_t seen = words_.holder.load_acquire();
     if (seen == 0) {
-      if (word_.compare_exchange_acq_rel(seen, mine() | contended)) return Found::free;  // LATCH
+      // `sleepers` stays: there may be others.
+      if (words_.holder.compare_exchange_acq_rel(seen, mine())) return Found::free;  // LATCH
       continue;
     }
-    const std::uint32_t holder = (seen & ~contended) - 1;
+    const std::uint32_t holder = seen - 1;
     if (holder >= segment_.place_count()) return failure(Error::corrupt);
     const auto life = segment_.life(holder).load_acquire();
     if (is_dead(life) || (heir && holder == segment_.place())) {
       // TAKEOVER: nobody of the dead process may still be at work inside.
       os::await_stillness();
-      if (word_.compare_exchange_acq_rel(seen, mine() | contended)) return Found::left_by_the_dead;
+      if (words_.holder.compare_exchange_acq_rel(seen, mine())) return Found::left_by_the_dead;
       continue;
     }
     // A place is freed by whoever holds the latch, so one that is free and named was left and
@@ -37,9 +68,7 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
     constexpr int strays_at_most = 100;
     if (life == 0 && ++strays > strays_at_most) return failure(Error::corrupt);
     if (life == 0) continue;
-    if ((seen & contended) == 0 && !word_.compare_exchange_acq_rel(seen, seen | contended)) continue;
-    const auto woken = segment_.wait(word_.futex_word(), seen | contended, deadline);
-    if (!woken && woken.error() != Error::interrupted) {
+    if (const auto woken = sleep(deadline); !woken) {
       wake_next();
       return failure(woken.error());
     }

@@ -1,17 +1,23 @@
 // The lock of an object: one word that names its holder's place, so that a dead holder shows.
 //
-// Owners      the word: whoever takes it from 0, or from a dead holder; then that holder alone,
-//             except that anybody may add `contended`.
-// Invariants  I1 the word is 0 or names a place that is not free.
-//             I2 whoever may sleep on the word has seen `contended` in it, and until somebody
-//                releases the latch with it, or dies holding it, it stays.
-//             I3 a wake-up of the word is passed on: who is woken takes the latch with `contended`
-//                in it, or, when giving up, wakes the next; who cleans up after a dead participant,
-//                which may have been woken, also releases with it.
-// Edges       LATCH  release in `release` -> acquire in `acquire`: all that the holder changed.
-// Crash       dead before the exchange: no holder. Dead holding it: the life word of the named place
-//             says so, each sleeper watches it, and one that wakes takes the latch over. Dead after
-//             `release` but before its wake-up: each sleeper is also woken by this death.
+// Owners      holder: whoever takes it from 0 or from the dead, then that holder alone. sleepers:
+// set
+//             by who goes to sleep, and by who must pass a wake-up on; cleared by who wakes one.
+// Invariants  I1 holder is 0 or names a place that is not free.
+//             I2 who sleeps on `sleepers` saw 1 in it when falling asleep. Whoever makes it 0 then
+//                wakes one sleeper, and that one makes it 1 again before it looks at the holder.
+//             I3 a wake-up is passed on: who is woken and gives up wakes the next; who buries a
+//             dead
+//                participant, which may have been woken, sets `sleepers` before it releases.
+// Edges       LATCH  store of 0 in `release` -> exchange in `acquire`: all that the holder changed.
+//             ASLEEP  the sleeper stores `sleepers`, fences all processors (membarrier) and then
+//             loads the holder; `release` stores the holder and then loads `sleepers`, with no
+//             barrier of its own: one of the two sees the other's store. So an uncontended round
+//             costs one locked instruction. Where the fence does not reach everybody, sleepers look
+//             again every few milliseconds.
+// Crash       dead before the exchange: no holder. Dead holding it: each sleeper watches all lives,
+//             and one that wakes takes the latch over. Dead between release and wake-up: the same
+//             death wakes a sleeper.
 //
 // After U. Drepper, "Futexes Are Tricky" (mutex2), with the holder's place for the locked state.
 #pragma once
@@ -20,7 +26,7 @@
 
 #include <parley/deadline.hpp>
 
-#include "shm/atomic.hpp"
+#include "shm/layout/latch.hpp"
 #include "shm/segment.hpp"
 
 namespace parley::shm {
@@ -30,8 +36,7 @@ class Latch {
   /// What `acquire` found.
   enum class Found { free, left_by_the_dead };
 
-  Latch(const Segment& segment, Atomic<std::uint32_t>& word) noexcept
-      : segment_(segment), word_(word) {}
+  Latch(const Segment& segment, LatchWords& words) noexcept : segment_(segment), words_(words) {}
 
   /// `left_by_the_dead`: the holder died inside; the caller now holds the latch and repairs what it
   /// guards. `spins` is how often to look before sleeping. An `heir` stands in a dead participant's
@@ -39,30 +44,35 @@ class Latch {
   /// the word names no place.
   auto acquire(std::uint32_t spins, Deadline deadline, bool heir = false) -> Result<Found> {
     std::uint32_t expected = 0;
-    if (word_.compare_exchange_acq_rel(expected, mine())) [[likely]] return Found::free;  // LATCH
+    if (words_.holder.compare_exchange_acq_rel(expected, mine())) [[likely]] {  // LATCH
+      return Found::free;
+    }
     return acquire_slowly(spins, deadline, heir);
   }
 
   void release() noexcept {
-    if ((word_.exchange_acq_rel(0) & contended) != 0) wake_next();  // LATCH
+    words_.holder.store_release(0);  // LATCH
+    compiler_barrier();
+    // No order of its own: see ASLEEP.
+    if (words_.sleepers.load_relaxed() != 0) [[unlikely]]
+      wake_next();
   }
 
   /// From now on the release wakes somebody.
-  void expect_sleepers() noexcept { word_.store_release(mine() | contended); }
+  void expect_sleepers() noexcept { words_.sleepers.store_release(1); }
 
   [[nodiscard]] auto is_mine() const noexcept -> bool {
-    return (word_.load_relaxed() & ~contended) == mine();  // only we put our place there
+    return words_.holder.load_relaxed() == mine();  // only we put our place there
   }
 
  private:
-  static constexpr std::uint32_t contended = 0x8000'0000;
-
   [[nodiscard]] auto mine() const noexcept -> std::uint32_t { return segment_.place() + 1; }
   auto acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found>;
+  auto sleep(Deadline deadline) -> Result<void>;
   void wake_next() noexcept;
 
   const Segment& segment_;
-  Atomic<std::uint32_t>& word_;
+  LatchWords& words_;
 };
 
 }  // namespace parley::shm

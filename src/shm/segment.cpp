@@ -135,22 +135,8 @@ auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -
   return Segment(std::move(fd), std::move(region), places);
 }
 
-auto Segment::header() const noexcept -> SegmentHeader& { return header_of(region_.bytes()); }
-
 auto Segment::uuid() const noexcept -> Words {
   return {header().uuid[0].load_relaxed(), header().uuid[1].load_relaxed()};
-}
-
-auto Segment::places_used() const noexcept -> std::uint32_t {
-  return std::min(header().places_used.load_acquire(), place_count_);
-}
-
-auto Segment::next_dead(std::uint32_t from) const noexcept -> std::uint32_t {
-  const std::uint32_t end = places_used();
-  for (std::uint32_t at = from; at < end; ++at) {
-    if (is_dead(places_[at].life.load_acquire())) return at;
-  }
-  return place_count_;
 }
 
 void Segment::free_place(std::uint32_t at) noexcept {
@@ -176,7 +162,8 @@ void Segment::declare_strangers_dead(std::uint64_t inode) {
   }
   // Last: whoever dies before this leaves it to be done again.
   header().inode.store_release(inode);
-  for (std::size_t i = 0; boot_known && i < boot.size(); ++i) header().boot[i].store_release(boot[i]);
+  for (std::size_t i = 0; boot_known && i < boot.size(); ++i)
+    header().boot[i].store_release(boot[i]);
 }
 
 auto Segment::claim(const std::function<Result<void>()>& clean_up) -> Result<void> {
@@ -201,6 +188,7 @@ auto Segment::stand_at(std::uint32_t at) -> Result<void> {
   // Before the claim, so that nobody stands where the others do not look.
   if (header().places_used.load_relaxed() <= at) header().places_used.store_release(at + 1);
   const auto mine = PARLEY_TRY(os::watch_life(life.futex_word()));
+  if (!os::is_fenced()) header().unfenced.store_release(1);
   std::uint32_t expected = life.load_relaxed();
   const bool vacant = expected == 0 || (at == 0 && is_dead(expected));
   if (!vacant || !life.compare_exchange_acq_rel(expected, mine)) {
@@ -229,8 +217,8 @@ void Segment::leave() noexcept {
   process_ = nobody;
 }
 
-auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected,
-                   Deadline deadline) const -> Result<void> {
+auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline) const
+    -> Result<void> {
   // One more than can be watched tells futex_wait that there are too many.
   std::array<os::WatchedWord, os::watched_words_at_most + 1> words;
   words[0] = {.word = futex_word, .expected = expected};
@@ -241,7 +229,8 @@ auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected,
   for (std::uint32_t at = 0; at < end && count < words.size(); ++at) {
     if (at == place_) continue;
     const auto life = places_[at].life.load_acquire();
-    if (life != 0 && !is_dead(life)) words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
+    if (life != 0 && !is_dead(life))
+      words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
   }
   return os::futex_wait({words.data(), count}, deadline);
 }

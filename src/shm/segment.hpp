@@ -1,11 +1,13 @@
 // An object's memory and this process's place in it: made, opened, checked, shared and left.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,8 +41,8 @@ struct SegmentName {
 
 class Segment {
  public:
-  /// A whole new segment in which nobody takes part yet, and that has no name yet; `fill` writes the
-  /// body, which is all zeros. `no_space` where there is not the memory for all of it.
+  /// A whole new segment in which nobody takes part yet, and that has no name yet; `fill` writes
+  /// the body, which is all zeros. `no_space` where there is not the memory for all of it.
   static auto create(const SegmentName& name, const SegmentShape& shape,
                      const std::function<void(std::span<std::byte>)>& fill) -> Result<Segment>;
 
@@ -55,8 +57,7 @@ class Segment {
   /// contradict each other or the file.
   static auto open(std::string_view name, ObjectKind kind, std::uint32_t body_version)
       -> Result<Segment>;
-  static auto adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
-      -> Result<Segment>;
+  static auto adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
 
   Segment(Segment&& other) noexcept;
   Segment(const Segment&) = delete;
@@ -95,10 +96,23 @@ class Segment {
   }
 
   /// Where no place was ever claimed from here on.
-  [[nodiscard]] auto places_used() const noexcept -> std::uint32_t;
+  [[nodiscard]] auto places_used() const noexcept -> std::uint32_t {
+    return std::min(header().places_used.load_acquire(), place_count_);
+  }
 
   /// The first dead participant's place from `from` on; `place_count()` if there is none.
-  [[nodiscard]] auto next_dead(std::uint32_t from) const noexcept -> std::uint32_t;
+  [[nodiscard]] auto next_dead(std::uint32_t from) const noexcept -> std::uint32_t {
+    const std::uint32_t end = places_used();
+    for (std::uint32_t at = from; at < end; ++at) {
+      if (is_dead(places_[at].life.load_acquire())) return at;
+    }
+    return place_count_;
+  }
+
+  /// Whether os::fence_all reaches every participant.
+  [[nodiscard]] auto is_fenced() const noexcept -> bool {
+    return header().unfenced.load_acquire() == 0;
+  }
 
   /// Makes a dead participant's place free again, after all that it held was cleaned up.
   void free_place(std::uint32_t at) noexcept;
@@ -114,7 +128,9 @@ class Segment {
   Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept;
 
   static auto map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
-  [[nodiscard]] auto header() const noexcept -> SegmentHeader&;
+  [[nodiscard]] auto header() const noexcept -> SegmentHeader& {
+    return *std::launder(reinterpret_cast<SegmentHeader*>(region_.bytes().data()));
+  }
   [[nodiscard]] auto first_free() const noexcept -> std::uint32_t;
   void declare_strangers_dead(std::uint64_t inode);
   auto stand_at(std::uint32_t at) -> Result<void>;

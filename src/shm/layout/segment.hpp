@@ -2,7 +2,7 @@
 //
 //   0    ┌──────────────────────────────────────────────────────────────┐
 //        │ SegmentHeader: written before the object has a name, then    │ 128 bytes
-//        │ only boot, inode, places_used, arrivals, under the claim lock │
+//        │ boot, inode, places_used, arrivals, unfenced, under claim lock│
 //   128  ├──────────────────────────────────────────────────────────────┤
 //        │ Place 0, kept for those who must make room before they claim │ 8 bytes each
 //        │ Place 1 … place_count - 1                                    │
@@ -45,7 +45,9 @@ struct SegmentHeader {
   Atomic<std::uint64_t> inode;
   Atomic<std::uint32_t> places_used;  ///< No place from here on was ever claimed. Only grows.
   Atomic<std::uint32_t> arrivals;     ///< Counts claims; sleepers watch it. Wraps around.
-  std::array<std::uint32_t, 6> reserved;  ///< Zero.
+  /// 1 once a participant came that the barriers of the others do not reach (os::fence_all).
+  Atomic<std::uint32_t> unfenced;
+  std::array<std::uint32_t, 5> reserved;  ///< Zero.
 };
 static_assert(offsetof(SegmentHeader, magic) == 0);
 static_assert(offsetof(SegmentHeader, version) == 8);
@@ -60,7 +62,8 @@ static_assert(offsetof(SegmentHeader, boot) == 64);
 static_assert(offsetof(SegmentHeader, inode) == 80);
 static_assert(offsetof(SegmentHeader, places_used) == 88);
 static_assert(offsetof(SegmentHeader, arrivals) == 92);
-static_assert(offsetof(SegmentHeader, reserved) == 96);
+static_assert(offsetof(SegmentHeader, unfenced) == 96);
+static_assert(offsetof(SegmentHeader, reserved) == 100);
 static_assert(sizeof(SegmentHeader) == 120);
 static_assert(std::is_standard_layout_v<SegmentHeader>);
 
@@ -82,7 +85,9 @@ static_assert(std::is_standard_layout_v<Place>);
 /// FUTEX_OWNER_DIED, since it is the kernel that sets them.
 inline constexpr std::uint32_t dead_life = 0xc000'0000;
 
-constexpr auto is_dead(std::uint32_t life) -> bool { return (life & 0x4000'0000) != 0; }
+constexpr auto is_dead(std::uint32_t life) -> bool {
+  return (life & 0x4000'0000) != 0;
+}
 
 inline constexpr std::size_t places_offset = 128;
 inline constexpr std::size_t body_alignment = 4096;

@@ -15,20 +15,20 @@
 #include <type_traits>
 
 #include "shm/layout/journal.hpp"
+#include "shm/layout/latch.hpp"
 
 namespace parley::shm {
 
 inline constexpr std::uint32_t semaphore_set_version = 1;
 
 struct SemaphoreSetBody {
-  Atomic<std::uint32_t> latch;  ///< See shm/latch.hpp.
-  std::uint32_t reserved;       ///< Zero.
+  LatchWords latch;  ///< See shm/latch.hpp.
   Journal journal;
-  Atomic<std::uint64_t> first;           ///< Of those who wait: index + 1, 0 for none.
+  Atomic<std::uint64_t> first;  ///< Of those who wait: index + 1, 0 for none.
   Atomic<std::uint64_t> last;
-  Atomic<std::uint64_t> last_operation;  ///< Nanoseconds since 1970; 0: none yet.
+  Atomic<std::uint64_t> last_operation;  ///< Seconds since 1970; 0: none yet.
   Atomic<std::uint64_t> last_change;
-  Atomic<std::uint64_t> removed;         ///< 1 once it is.
+  Atomic<std::uint64_t> removed;  ///< 1 once it is.
   // From here on nothing changes after creation.
   Atomic<std::uint32_t> count;
   Atomic<std::uint32_t> operations;
