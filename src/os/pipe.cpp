@@ -27,6 +27,16 @@ auto splice_flags(SpliceOptions options) -> unsigned {
          (options.move_pages ? SPLICE_F_MOVE : 0U);
 }
 
+/// SPLICE_F_NONBLOCK holds for pipes: a socket or terminal that is not O_NONBLOCK itself would be
+/// waited for past the deadline.
+auto require_nonblocking(BorrowedFd other, Deadline deadline) -> Result<void> {
+  if (deadline.is_never() || PARLEY_TRY(is_nonblocking(other))) return {};
+  struct stat status{};
+  PARLEY_TRY(sys::call<sys::file_status>(other.number(), &status));
+  if (S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode)) return {};
+  return failure(Error::invalid);
+}
+
 /// Since Linux 6.18 a write can ask for no SIGPIPE; before, the signal is blocked and taken back.
 constexpr int rwf_nosignal = 0x100;
 
@@ -115,8 +125,11 @@ auto PipeReader::read_all(std::span<std::byte> into, Deadline deadline) -> Resul
 
 auto PipeReader::splice_to(BorrowedFd to, std::size_t count_bytes, Deadline deadline,
                            SpliceOptions options) -> Result<std::size_t> {
+  PARLEY_TRY(require_nonblocking(to, deadline));
+  auto place = static_cast<loff_t>(options.offset_bytes.value_or(0));
   return move_when_ready(fd(), to, deadline, [&] {
-    return sys::call<::splice>(fd().number(), nullptr, to.number(), nullptr, count_bytes,
+    return sys::call<::splice>(fd().number(), nullptr, to.number(),
+                               options.offset_bytes ? &place : nullptr, count_bytes,
                                splice_flags(options));
   });
 }
@@ -149,9 +162,11 @@ auto PipeWriter::write_some(std::span<const std::byte> bytes, Deadline deadline)
 
 auto PipeWriter::splice_from(BorrowedFd from, std::size_t count_bytes, Deadline deadline,
                              SpliceOptions options) -> Result<std::size_t> {
+  PARLEY_TRY(require_nonblocking(from, deadline));
+  auto place = static_cast<loff_t>(options.offset_bytes.value_or(0));
   return move_when_ready(from, fd(), deadline, [&] {
-    return sys::call<::splice>(from.number(), nullptr, fd().number(), nullptr, count_bytes,
-                               splice_flags(options));
+    return sys::call<::splice>(from.number(), options.offset_bytes ? &place : nullptr,
+                               fd().number(), nullptr, count_bytes, splice_flags(options));
   });
 }
 
