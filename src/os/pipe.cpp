@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "os/sigpipe.hpp"
+#include "os/small_file.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -83,6 +84,14 @@ auto move_when_ready(BorrowedFd from, BorrowedFd to, Deadline deadline, Move mov
 }
 
 }  // namespace
+
+auto pipe_limits() -> Result<PipeLimits> {
+  PipeLimits limits{};
+  limits.capacity_bytes = PARLEY_TRY(read_number("/proc/sys/fs/pipe-max-size"));
+  limits.soft_user_pages = PARLEY_TRY(read_number("/proc/sys/fs/pipe-user-pages-soft"));
+  limits.hard_user_pages = PARLEY_TRY(read_number("/proc/sys/fs/pipe-user-pages-hard"));
+  return limits;
+}
 
 auto PipeEnd::capacity_bytes() const -> Result<std::size_t> {
   return static_cast<std::size_t>(PARLEY_TRY(sys::call<::fcntl>(fd_.number(), F_GETPIPE_SZ)));

@@ -121,9 +121,10 @@ TEST_CASE("every failing call of asking about a socket and its peer gives its er
     PARLEY_TRY(one.get(option::pass_credentials));
     PARLEY_TRY(one.get(option::bind_to_device));
     PARLEY_TRY(one.set(option::pass_credentials, true));
+    PARLEY_TRY(socket_limits());
     return {};
   });
-  CHECK(calls == 10);
+  CHECK(calls >= 10 + 3 * 5);
 }
 
 TEST_CASE("every failing call of waiting for a backlog gives its error, not a blocking socket") {

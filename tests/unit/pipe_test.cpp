@@ -264,6 +264,13 @@ TEST_CASE("a splice to a full socket ends at its deadline") {
   }
 }
 
+TEST_CASE("the limits of pipes are readable") {
+  const auto limits = pipe_limits().value();
+  auto [reader, writer] = Pipe::create().value();
+  CHECK(limits.capacity_bytes >= static_cast<std::size_t>(getpagesize()));
+  CHECK(writer.set_capacity_bytes(limits.capacity_bytes).value() == limits.capacity_bytes);
+}
+
 TEST_CASE("vmsplice puts pages into a pipe and copies them out again") {
   auto [reader, writer] = Pipe::create().value();
   std::string one = "one ";

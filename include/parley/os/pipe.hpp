@@ -23,6 +23,17 @@ struct SpliceOptions {
   std::optional<std::uint64_t> offset_bytes = std::nullopt;
 };
 
+/// pipe(7), for the unprivileged.
+struct PipeLimits {
+  std::size_t capacity_bytes;  ///< pipe-max-size, of one pipe; over it `not_permitted`.
+  /// pipe-user-pages-soft and -hard, of all of a user's pipes; 0: none. Over the soft one new pipes
+  /// get two pages or one; over the hard one they are ENFILE.
+  std::size_t soft_user_pages;
+  std::size_t hard_user_pages;
+};
+
+auto pipe_limits() -> Result<PipeLimits>;
+
 /// What both ends of a pipe or FIFO can tell and set. Not used by itself.
 class PipeEnd {
  public:
