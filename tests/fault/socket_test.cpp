@@ -149,6 +149,16 @@ TEST_CASE("every failing call of waiting for a backlog gives its error, not a bl
   CHECK(fired >= 8);
 }
 
+TEST_CASE("every failing call of fixing a datagram socket's peer and freeing it gives its error") {
+  CHECK(fail_each_call([]() -> Outcome {
+          auto one = PARLEY_TRY(Socket::create(Family::local, SocketType::datagram));
+          auto other = PARLEY_TRY(Socket::create(Family::local, SocketType::datagram));
+          PARLEY_TRY(one.connect(PARLEY_TRY(other.autobind()), Deadline::now()));
+          PARLEY_TRY(one.disconnect());
+          return {};
+        }) == 6);
+}
+
 TEST_CASE("every failing call of connecting over TCP gives its error") {
   auto listener = Listener::create(Address::loopback_ipv4(0)).value();
   const auto where = listener.local_address().value();
