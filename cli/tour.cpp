@@ -193,7 +193,8 @@ void add_tour(CLI::App& parley, int& exit_status) {
   CLI::App* tour = parley.add_subcommand(
       "tour", "Move a file through every mechanism between two processes, and check each copy.");
   const auto options = std::make_shared<Options>();
-  tour->add_option("FILE", options->file, "A regular file; by default this command's own binary");
+  tour->add_option("FILE", options->file, "A regular file; by default this command's own binary")
+      ->type_name("");
   tour->add_option("--only", options->only, "Only these mechanisms, by name, with commas between")
       ->delimiter(',')
       ->allow_extra_args(false)

@@ -43,16 +43,16 @@ p { margin: .35rem 0; max-width: 44rem; }
 code, td, .value { font-variant-numeric: tabular-nums; }
 code { font-family: ui-monospace, monospace; font-size: .87em; overflow-wrap: anywhere; }
 .chart { margin-top: 1rem; }
-.row { display: grid; grid-template-columns: 14rem 1fr var(--value);
+.row { display: grid; grid-template-columns: 16rem 1fr var(--value);
   column-gap: 1.2rem; }
 .row > * { padding: .22rem 0; }
 .track { position: relative; }
 .track i { position: absolute; top: 0; bottom: 0; width: 1px; background: var(--grid); }
-.track b { position: absolute; top: 22%; bottom: 22%; }
+.track b { position: absolute; top: 50%; height: min(56%, 1.05rem); transform: translateY(-50%); }
 .bar { left: 0; min-width: 1px; background: var(--bar); border-radius: 0 2px 2px 0; }
-.track b.span { top: 45%; bottom: 45%; background: var(--span); }
-.track b.tick { width: 2px; margin-left: -1px; background: var(--span); top: 28%; bottom: 28%; }
-.track b.dot { top: 50%; bottom: auto; width: 10px; height: 10px; margin: -5px; border-radius: 50%;
+.track b.span { height: 3px; background: var(--span); }
+.track b.tick { width: 2px; margin-left: -1px; height: min(44%, .85rem); background: var(--span); }
+.track b.dot { width: 10px; height: 10px; margin-left: -5px; border-radius: 50%;
   background: var(--dot); }
 .value { text-align: right; white-space: nowrap; }
 .axis { color: var(--quiet); font-size: .8rem; }
@@ -69,6 +69,7 @@ th, td { padding: .35rem 1rem .35rem 0; border-bottom: 1px solid var(--line); ve
   .axis .track span:first-child { transform: none; }
   .row .track { grid-column: 1 / -1; grid-row: 2; min-height: 1.1rem; }
   .axis { margin-top: .2rem; }
+  td:not([colspan]) { white-space: nowrap; }
 }
 </style>
 )";
@@ -98,6 +99,7 @@ auto escaped(std::string_view text) -> std::string {
 
 auto page_start(const Results& results) -> std::string {
   const bool all_well = results.count(Verdict::verified) == results.outcomes.size();
+  const bool is_bad = results.count(Verdict::failed) + results.count(Verdict::differs) != 0;
   return fmt::format(
       "{}<title>parley tour: {}</title>\n</head>\n<body>\n<h1>{}</h1>\n"
       "<p class=\"quiet\">{} bytes · XXH3-128 <code>{}</code></p>\n"
@@ -109,7 +111,10 @@ auto page_start(const Results& results) -> std::string {
       head, escaped(results.path), escaped(results.path),
       with_separators(results.original.size_bytes), results.original.hex(), escaped(results.time),
       escaped(results.system.kernel), results.system.processor_count, PARLEY_VERSION,
-      all_well ? "verified" : "failed", results.summary(), echo_bytes);
+      name_of(all_well ? Verdict::verified
+              : is_bad ? Verdict::failed
+                       : Verdict::refused),
+      results.summary(), echo_bytes);
 }
 
 /// The lines of an axis' ticks, which stand behind the marks of every row.

@@ -46,7 +46,10 @@ void Meter::draw(double share) {
   // A line that wraps could not be erased. The bar's characters take several bytes each, so what is
   // cut is the whole of it.
   const auto columns = static_cast<std::size_t>(terminal_.columns);
-  if (columns < 60) line = fmt::format("{}/{} {}%", step_number_, step_count_, percent);
+  if (columns < 60) {
+    line = fmt::format("{:>2}/{} {:>3}%  {}", step_number_, step_count_, percent, step_);
+    line.resize(std::min(line.size(), columns - 1));
+  }
   write_error(std::string(erase_line) + line);
 }
 

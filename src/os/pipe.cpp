@@ -8,6 +8,7 @@
 #include <climits>
 
 #include "os/sigpipe.hpp"
+#include "os/small_file.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -25,6 +26,16 @@ auto access_mode(BorrowedFd fd) -> Result<int> {
 auto splice_flags(SpliceOptions options) -> unsigned {
   return SPLICE_F_NONBLOCK | (options.more_will_follow ? SPLICE_F_MORE : 0U) |
          (options.move_pages ? SPLICE_F_MOVE : 0U);
+}
+
+/// SPLICE_F_NONBLOCK holds for pipes: a socket or terminal that is not O_NONBLOCK itself would be
+/// waited for past the deadline.
+auto require_nonblocking(BorrowedFd other, Deadline deadline) -> Result<void> {
+  if (deadline.is_never() || PARLEY_TRY(is_nonblocking(other))) return {};
+  struct stat status{};
+  PARLEY_TRY(sys::call<sys::file_status>(other.number(), &status));
+  if (S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode)) return {};
+  return failure(Error::invalid);
 }
 
 /// Since Linux 6.18 a write can ask for no SIGPIPE; before, the signal is blocked and taken back.
@@ -74,6 +85,14 @@ auto move_when_ready(BorrowedFd from, BorrowedFd to, Deadline deadline, Move mov
 
 }  // namespace
 
+auto pipe_limits() -> Result<PipeLimits> {
+  PipeLimits limits{};
+  limits.capacity_bytes = PARLEY_TRY(read_number("/proc/sys/fs/pipe-max-size"));
+  limits.soft_user_pages = PARLEY_TRY(read_number("/proc/sys/fs/pipe-user-pages-soft"));
+  limits.hard_user_pages = PARLEY_TRY(read_number("/proc/sys/fs/pipe-user-pages-hard"));
+  return limits;
+}
+
 auto PipeEnd::capacity_bytes() const -> Result<std::size_t> {
   return static_cast<std::size_t>(PARLEY_TRY(sys::call<::fcntl>(fd_.number(), F_GETPIPE_SZ)));
 }
@@ -115,8 +134,11 @@ auto PipeReader::read_all(std::span<std::byte> into, Deadline deadline) -> Resul
 
 auto PipeReader::splice_to(BorrowedFd to, std::size_t count_bytes, Deadline deadline,
                            SpliceOptions options) -> Result<std::size_t> {
+  PARLEY_TRY(require_nonblocking(to, deadline));
+  auto place = static_cast<loff_t>(options.offset_bytes.value_or(0));
   return move_when_ready(fd(), to, deadline, [&] {
-    return sys::call<::splice>(fd().number(), nullptr, to.number(), nullptr, count_bytes,
+    return sys::call<::splice>(fd().number(), nullptr, to.number(),
+                               options.offset_bytes ? &place : nullptr, count_bytes,
                                splice_flags(options));
   });
 }
@@ -149,9 +171,11 @@ auto PipeWriter::write_some(std::span<const std::byte> bytes, Deadline deadline)
 
 auto PipeWriter::splice_from(BorrowedFd from, std::size_t count_bytes, Deadline deadline,
                              SpliceOptions options) -> Result<std::size_t> {
+  PARLEY_TRY(require_nonblocking(from, deadline));
+  auto place = static_cast<loff_t>(options.offset_bytes.value_or(0));
   return move_when_ready(from, fd(), deadline, [&] {
-    return sys::call<::splice>(from.number(), nullptr, fd().number(), nullptr, count_bytes,
-                               splice_flags(options));
+    return sys::call<::splice>(from.number(), options.offset_bytes ? &place : nullptr,
+                               fd().number(), nullptr, count_bytes, splice_flags(options));
   });
 }
 

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 
+#include "os/small_file.hpp"
 #include "os/socket_kind.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
@@ -127,7 +128,24 @@ auto ask_count(BorrowedFd fd, unsigned long request) -> Result<std::size_t> {
   return static_cast<std::size_t>(count);
 }
 
+/// A limit that only some network namespaces show.
+auto read_shown(const char* path) -> Result<std::optional<std::size_t>> {
+  const auto number = read_number(path);
+  if (!number && number.error() != Error::not_found) return failure(number.error());
+  return number ? std::optional<std::size_t>(*number) : std::nullopt;
+}
+
 }  // namespace
+
+auto socket_limits() -> Result<SocketLimits> {
+  SocketLimits limits{};
+  limits.backlog = PARLEY_TRY(read_number("/proc/sys/net/core/somaxconn"));
+  limits.waiting_datagrams = PARLEY_TRY(read_number("/proc/sys/net/unix/max_dgram_qlen"));
+  limits.receive_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/rmem_max"));
+  limits.send_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/wmem_max"));
+  limits.ancillary_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/optmem_max"));
+  return limits;
+}
 
 auto SocketBase::local_address() const -> Result<Address> {
   return ask_address<::getsockname>(fd_);

@@ -118,6 +118,10 @@ TEST_CASE(
   const auto plain = run_on_terminal(tour, 80, {{"TERM", "xterm"}, {"NO_COLOR", "1"}});
   CHECK(plain.find(" 2/2  pipe") != std::string::npos);
   CHECK(plain.find("\x1b[3") == std::string::npos);
+  const auto narrow = run_on_terminal(tour, 30, {{"TERM", "xterm"}});
+  CHECK(narrow.find(erase + " 1/2   0%  reading the file" + erase) != std::string::npos);
+  const auto narrowest = run_on_terminal(tour, 20, {{"TERM", "xterm"}});
+  CHECK(narrowest.find(erase + " 1/2   0%  reading " + erase) != std::string::npos);
   const auto dumb = run_on_terminal(tour, 80, {{"TERM", "dumb"}});
   CHECK(dumb.find('\x1b') == std::string::npos);
 }

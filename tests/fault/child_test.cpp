@@ -3,7 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <sys/wait.h>
+#include <unistd.h>
 #include <csignal>
+
+#include <utility>
 
 #include <parley/os/pipe.hpp>
 
@@ -67,6 +70,21 @@ TEST_CASE("every failing call of a forked copy's start gives its error and leave
     return {};
   });
   CHECK(calls >= 5);
+}
+
+TEST_CASE("every failing call of signalling a child and of inheriting gives its error") {
+  auto child = Child::fork([] { return pause(); }).value();
+  auto pipe = Pipe::create().value();
+  const int number = std::move(pipe.reader).into_fd().release();
+  OwnedFd held;
+  CHECK(fail_each_call([&]() -> Outcome {
+          PARLEY_TRY(child.kill(0));
+          held = PARLEY_TRY(Child::inherited(number));
+          return {};
+        }) == 2);
+  CHECK(held.number() == number);
+  CHECK(child.kill(SIGKILL));
+  CHECK(child.wait(Deadline::never()));
 }
 
 TEST_CASE("an interrupted wait for a child is made again") {

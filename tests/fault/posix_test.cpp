@@ -68,10 +68,10 @@ TEST_CASE("every failing call of making a POSIX object gives its error and leave
   CHECK(fail_each_call(
             leaving_no_mapping([&] { return outcome_of(Semaphore::create(name), name); })) == 1);
   CHECK(fail_each_call([&] { return outcome_of(MessageQueue::create(name), name); }) == 1);
-  // With only one attribute the other's default is read: 5 files of 2 calls each, and the limit.
+  // With only one attribute the other's default is read: 5 files of 3 calls each, and the limit.
   CHECK(fail_each_call([&] {
           return outcome_of(MessageQueue::create(name, {.max_messages = 1}), name);
-        }) == 12);
+        }) == 17);
   CHECK(fail_each_call(
             [&] { return outcome_of(SharedMemory::create(name, {.size_bytes = 1}), name); }) == 4);
   CHECK(fail_each_call([&] {
@@ -148,10 +148,11 @@ TEST_CASE("every failing call of using POSIX shared memory gives its error") {
     PARLEY_TRY(memory.set_owner(PARLEY_TRY(memory.status()).owner));
     PARLEY_TRY(SharedMemory::open_truncated(name));
     PARLEY_TRY(SharedMemory::unlink(name));
+    PARLEY_TRY(SharedMemory::limits());
     PARLEY_TRY(SharedMemory::adopt(std::move(memory).into_fd()));
     return {};
   }));
-  CHECK(calls == 17);
+  CHECK(calls == 18);
 }
 
 TEST_CASE("every failing call of using a memfd gives its error and leaves nothing mapped") {
@@ -168,12 +169,13 @@ TEST_CASE("every failing call of using a memfd gives its error and leaves nothin
     PARLEY_TRY(mapping.resize(4096));
     PARLEY_TRY(mapping.resize_in_place(8192));
     PARLEY_TRY(memory.add_seals({.shrink = true}));
+    PARLEY_TRY(memory.seals());
     PARLEY_TRY(memory.reopen_read_only());
     PARLEY_TRY(Memfd::adopt(std::move(memory).into_fd()));
     PARLEY_TRY(Mapping::anonymous(4096));
     return {};
   }));
-  CHECK(calls == 23);
+  CHECK(calls == 24);
 }
 
 TEST_CASE("every failing call of making secret memory gives its error") {

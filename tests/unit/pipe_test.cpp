@@ -3,8 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include <cerrno>
 #include <climits>
 #include <csignal>
 
@@ -14,6 +17,7 @@
 #include <cstdlib>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -50,6 +54,13 @@ auto fill(PipeWriter& writer) -> std::size_t {
   std::size_t total = 0;
   while (const auto written = writer.write_some(page, Deadline::now())) total += *written;
   return total;
+}
+
+/// A file without a name that holds `text` and is at its beginning.
+auto new_file(std::string_view text) -> OwnedFd {
+  auto file = OwnedFd::from_number(memfd_create("parley-test", MFD_CLOEXEC));
+  REQUIRE(pwrite(file.number(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+  return file;
 }
 
 volatile std::sig_atomic_t sigpipe_count = 0;
@@ -196,6 +207,68 @@ TEST_CASE("splice and tee wait until their deadline for what to move") {
   CHECK(to.writer.tee_from(from.reader, 1, Deadline::after(2ms)).error() == Error::timed_out);
   static_cast<void>(std::move(from.writer).into_fd());
   CHECK(from.reader.splice_to(to.writer.fd(), 1, Deadline::never()).value() == 0);
+}
+
+TEST_CASE("splice moves from a file and into one, at its position or at a stated place") {
+  auto [reader, writer] = Pipe::create().value();
+  const auto file = new_file("0123456789");
+  CHECK(writer.splice_from(file, 2, Deadline::now()).value() == 2);
+  CHECK(writer.splice_from(file, 3, Deadline::now(), {.offset_bytes = 7}).value() == 3);
+  CHECK(writer.splice_from(file, 2, Deadline::now()).value() == 2);
+  CHECK(writer.splice_from(file, 1, Deadline::now(), {.offset_bytes = 10}).value() == 0);
+  CHECK(reader.splice_to(file, 2, Deadline::now(), {.offset_bytes = 0}).value() == 2);
+  CHECK(read_text(reader) == "78923");
+  CHECK(writer.splice_from(file, 100, Deadline::now(), {.offset_bytes = 0}).value() == 10);
+  CHECK(read_text(reader) == "0123456789");
+}
+
+TEST_CASE("splice has no place in what has no positions") {
+  auto from = Pipe::create().value();
+  auto to = Pipe::create().value();
+  CHECK(
+      static_cast<int>(
+          from.reader.splice_to(to.writer.fd(), 1, Deadline::now(), {.offset_bytes = 0}).error()) ==
+      ESPIPE);
+}
+
+TEST_CASE("splice refuses what would wait past the deadline, and moves what is O_NONBLOCK") {
+  auto [reader, writer] = Pipe::create().value();
+  REQUIRE(writer.write(bytes_of("abcdef"), Deadline::now()));
+  std::array<int, 2> raw{};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, raw.data()) == 0);
+  const auto one = OwnedFd::from_number(raw[0]);
+  const auto other = OwnedFd::from_number(raw[1]);
+  CHECK(reader.splice_to(one, 6, Deadline::after(1h)).error() == Error::invalid);
+  CHECK(writer.splice_from(one, 6, Deadline::after(1h)).error() == Error::invalid);
+  CHECK(reader.splice_to(one, 3, Deadline::never()).value() == 3);
+  REQUIRE(set_nonblocking(one, true));
+  REQUIRE(set_nonblocking(other, true));
+  CHECK(reader.splice_to(one, 3, Deadline::after(1h)).value() == 3);
+  CHECK(writer.splice_from(other, 100, Deadline::after(1h)).value() == 6);
+  CHECK(writer.splice_from(other, 100, Deadline::after(2ms)).error() == Error::timed_out);
+  CHECK(read_text(reader) == "abcdef");
+}
+
+TEST_CASE("a splice to a full socket ends at its deadline") {
+  auto [reader, writer] = Pipe::create().value();
+  std::array<int, 2> raw{};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, raw.data()) == 0);
+  const auto one = OwnedFd::from_number(raw[0]);
+  const auto other = OwnedFd::from_number(raw[1]);
+  for (;;) {
+    fill(writer);
+    const auto moved = reader.splice_to(one, PIPE_BUF, Deadline::after(2ms));
+    if (moved) continue;
+    CHECK(moved.error() == Error::timed_out);
+    break;
+  }
+}
+
+TEST_CASE("the limits of pipes are readable") {
+  const auto limits = pipe_limits().value();
+  auto [reader, writer] = Pipe::create().value();
+  CHECK(limits.capacity_bytes >= static_cast<std::size_t>(getpagesize()));
+  CHECK(writer.set_capacity_bytes(limits.capacity_bytes).value() == limits.capacity_bytes);
 }
 
 TEST_CASE("vmsplice puts pages into a pipe and copies them out again") {

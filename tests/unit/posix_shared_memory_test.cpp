@@ -17,6 +17,7 @@
 
 #include "support/descriptors.hpp"
 #include "support/posix_name.hpp"
+#include "support/skip.hpp"
 
 using namespace parley::os;
 using parley::Error;
@@ -145,6 +146,14 @@ TEST_CASE("shared memory is resized") {
   CHECK(get(memory, 8) == std::string("1234\0\0\0\0", 8));
   REQUIRE(memory.set_mode(0400));
   CHECK(memory.status().value().mode == 0400);
+}
+
+TEST_CASE("the limits of shared memory are readable, and more than them is no space") {
+  const auto limits = SharedMemory::limits().value();
+  if (limits.size_bytes == 0) return parley::test::skip("/dev/shm has no limit");
+  CHECK(limits.size_bytes >= limits.available_bytes);
+  CHECK(SharedMemory::create_unnamed({.size_bytes = limits.size_bytes + 1}).error() ==
+        Error::no_space);
 }
 
 TEST_CASE("adopting shared memory takes a file that is open for both and nothing else") {

@@ -8,12 +8,14 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include <parley/os/socket.hpp>
 
+#include "os/sys.hpp"
 #include "support/skip.hpp"
 
 using namespace std::chrono_literals;
@@ -131,6 +133,34 @@ TEST_CASE("buffer sizes are told doubled, as the kernel keeps them") {
     CHECK(forced.error() == Error::not_permitted);
   }
   CHECK(socket.set(option::send_buffer_bytes_forced, 1 << 26).has_value() == forced.has_value());
+}
+
+TEST_CASE("the limits of sockets are readable") {
+  const auto limits = socket_limits().value();
+  CHECK(limits.backlog > 0);
+  CHECK(limits.waiting_datagrams > 0);
+  if (!limits.send_buffer_bytes) return skip("net.core.wmem_max is not shown here");
+  auto socket = stream_of(Family::local);
+  REQUIRE(socket.set(option::send_buffer_bytes, std::numeric_limits<int>::max()));
+  CHECK(socket.get(option::send_buffer_bytes).value() ==
+        static_cast<int>(2 * *limits.send_buffer_bytes));
+}
+
+TEST_CASE("a limit of sockets that is not shown is none, and other errors are told") {
+  const int calls = 3;  // of each file: open, read, read
+  for (const int file : {0, 1, 2, 3, 4}) {
+    sys::injection = {.calls_until_failure = calls * file + 1, .error = Error::not_found};
+    const auto limits = socket_limits();
+    REQUIRE(std::exchange(sys::injection, {}).fired);
+    CAPTURE(file);
+    if (file < 2) {
+      CHECK(limits.error() == Error::not_found);
+    } else {
+      CHECK(limits->receive_buffer_bytes.has_value() == (file != 2));
+      CHECK(limits->send_buffer_bytes.has_value() == (file != 3));
+      CHECK(limits->ancillary_bytes.has_value() == (file != 4));
+    }
+  }
 }
 
 TEST_CASE("what can only be read is told") {

@@ -4,6 +4,8 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -17,7 +19,20 @@ namespace parley::os {
 struct SpliceOptions {
   bool more_will_follow = false;  ///< SPLICE_F_MORE: let a socket gather what comes next.
   bool move_pages = false;        ///< SPLICE_F_MOVE: a hint; Linux has ignored it since 2.6.21.
+  /// Where in the other descriptor, whose own position then stays; ESPIPE if it has none.
+  std::optional<std::uint64_t> offset_bytes = std::nullopt;
 };
+
+/// pipe(7), for the unprivileged.
+struct PipeLimits {
+  std::size_t capacity_bytes;  ///< pipe-max-size, of one pipe; over it `not_permitted`.
+  /// pipe-user-pages-soft and -hard, of all of a user's pipes; 0: none. Over the soft one new pipes
+  /// get two pages or one; over the hard one they are ENFILE.
+  std::size_t soft_user_pages;
+  std::size_t hard_user_pages;
+};
+
+auto pipe_limits() -> Result<PipeLimits>;
 
 /// What both ends of a pipe or FIFO can tell and set. Not used by itself.
 class PipeEnd {
@@ -63,8 +78,10 @@ class PipeReader : public PipeEnd {
   auto read_all(std::span<std::byte> into, Deadline deadline) -> Result<std::size_t>;
 
   /// Moves up to `count_bytes` into another descriptor (a file, a socket, a pipe) without copying
-  /// them through this process, at its own position. 0 is the end. If `to` is a pipe that is full
-  /// or a socket, the wait is for it too. splice(2)
+  /// them through this process, at its own position unless the options tell one. 0 is the end. If
+  /// `to` is a pipe that is full or a socket, the wait is for it too. `invalid` for what is neither
+  /// file nor pipe and not O_NONBLOCK, unless the deadline is `never()`: it could not be kept.
+  /// splice(2)
   auto splice_to(BorrowedFd to, std::size_t count_bytes, Deadline deadline,
                  SpliceOptions options = {}) -> Result<std::size_t>;
 
@@ -94,7 +111,8 @@ class PipeWriter : public PipeEnd {
   auto write_some(std::span<const std::byte> bytes, Deadline deadline) -> Result<std::size_t>;
 
   /// Moves up to `count_bytes` from another descriptor into the pipe without copying them through
-  /// this process, from its own position. 0 is the end of `from`. splice(2)
+  /// this process, from its own position unless the options tell one. 0 is the end of `from`, which
+  /// is O_NONBLOCK as `splice_to` says. splice(2)
   auto splice_from(BorrowedFd from, std::size_t count_bytes, Deadline deadline,
                    SpliceOptions options = {}) -> Result<std::size_t>;
 

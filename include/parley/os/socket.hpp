@@ -20,6 +20,19 @@
 
 namespace parley::os {
 
+/// What the system allows for sockets. socket(7), listen(2), unix(7)
+struct SocketLimits {
+  std::size_t backlog;            ///< somaxconn: connections that wait to be accepted.
+  std::size_t waiting_datagrams;  ///< max_dgram_qlen, for one local receiver.
+  /// rmem_max and wmem_max for `receive_buffer_bytes` and `send_buffer_bytes`, and optmem_max for
+  /// one message's ancillary data. None where this network namespace does not show them.
+  std::optional<std::size_t> receive_buffer_bytes;
+  std::optional<std::size_t> send_buffer_bytes;
+  std::optional<std::size_t> ancillary_bytes;
+};
+
+auto socket_limits() -> Result<SocketLimits>;
+
 /// Why a send failed, and what had gone out before.
 struct SendError {
   // So that PARLEY_TRY turns an Error of a lower call into one of these, and this into an Error.

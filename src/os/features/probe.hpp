@@ -16,6 +16,7 @@
 
 #include <parley/os/features.hpp>
 
+#include "os/small_file.hpp"
 #include "os/sys.hpp"
 
 namespace parley::os::probe {
@@ -38,12 +39,6 @@ auto measured_at_least(std::uint64_t value, std::uint64_t enough) -> Fact;
 
 /// There is no limit.
 auto unlimited() -> Fact;
-
-/// The beginning of a file, as much of it as fits.
-auto read_file(const char* path, std::span<char> into) -> Result<std::string_view>;
-
-/// The number that a file begins with; `invalid` where there is none.
-auto read_number(const char* path) -> Result<std::uint64_t>;
 
 /// A copy of this thread as a process that ends without SIGCHLD: 0 in it, its id in the parent.
 inline auto fork_quietly() -> Result<pid_t> {

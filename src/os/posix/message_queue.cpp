@@ -13,6 +13,7 @@
 #include <cstring>
 #include <string>
 
+#include "os/small_file.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -24,7 +25,7 @@ namespace {
 constexpr std::size_t cookie_bytes = 32;
 using Cookie = std::array<unsigned char, cookie_bytes>;
 
-/// What a small file of /proc, or of the queue filesystem, says.
+/// What the queue's own file says.
 auto read_text(BorrowedFd fd) -> Result<std::string> {
   std::array<char, 128> buffer{};
   const auto count =
@@ -42,11 +43,6 @@ auto number_after(std::string_view text, std::string_view label) -> Result<Numbe
   const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), number);
   if (parsed.ec != std::errc{}) return failure(Error::corrupt);
   return number;
-}
-
-auto read_limit(const char* path) -> Result<std::size_t> {
-  const auto fd = OwnedFd::from_number(PARLEY_TRY(sys::call<::open>(path, O_RDONLY | O_CLOEXEC)));
-  return number_after<std::size_t>(PARLEY_TRY(read_text(fd)), "");
 }
 
 /// Tries without waiting, then waits as long as the deadline says. The kernel's timed calls look at
@@ -74,13 +70,13 @@ auto register_notification(BorrowedFd queue, const sigevent* event) -> Result<vo
 
 auto queue_limits() -> Result<QueueLimits> {
   QueueLimits limits{};
-  limits.queues = PARLEY_TRY(read_limit("/proc/sys/fs/mqueue/queues_max"));
-  limits.max_messages = PARLEY_TRY(read_limit("/proc/sys/fs/mqueue/msg_max"));
-  limits.message_size_bytes = PARLEY_TRY(read_limit("/proc/sys/fs/mqueue/msgsize_max"));
+  limits.queues = PARLEY_TRY(read_number("/proc/sys/fs/mqueue/queues_max"));
+  limits.max_messages = PARLEY_TRY(read_number("/proc/sys/fs/mqueue/msg_max"));
+  limits.message_size_bytes = PARLEY_TRY(read_number("/proc/sys/fs/mqueue/msgsize_max"));
   limits.default_max_messages =
-      std::min(PARLEY_TRY(read_limit("/proc/sys/fs/mqueue/msg_default")), limits.max_messages);
+      std::min(PARLEY_TRY(read_number("/proc/sys/fs/mqueue/msg_default")), limits.max_messages);
   limits.default_message_size_bytes = std::min(
-      PARLEY_TRY(read_limit("/proc/sys/fs/mqueue/msgsize_default")), limits.message_size_bytes);
+      PARLEY_TRY(read_number("/proc/sys/fs/mqueue/msgsize_default")), limits.message_size_bytes);
   rlimit bytes{};
   PARLEY_TRY(sys::call<::getrlimit>(RLIMIT_MSGQUEUE, &bytes));
   limits.user_bytes = bytes.rlim_cur;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 
 #include <string>
 
@@ -78,6 +79,15 @@ auto SharedMemory::unlink(std::string_view name) -> Result<void> {
   const auto c_name = PARLEY_TRY(checked_name(NameKind::shared_memory, name));
   PARLEY_TRY(sys::call<::shm_unlink>(c_name.c_str()));
   return {};
+}
+
+auto SharedMemory::limits() -> Result<SharedMemoryLimits> {
+  struct statvfs status{};
+  PARLEY_TRY(sys::call<::statvfs>(directory, &status));
+  return SharedMemoryLimits{
+      .size_bytes = std::uint64_t{status.f_blocks} * status.f_frsize,
+      .available_bytes = std::uint64_t{status.f_bavail} * status.f_frsize,
+  };
 }
 
 }  // namespace parley::os::posix

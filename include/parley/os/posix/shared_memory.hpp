@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -16,6 +17,13 @@ struct SharedMemoryOptions {
   std::size_t size_bytes = 0;
   mode_t mode = 0600;   ///< Less the umask.
   bool reserve = true;  ///< Put memory behind it at once: a full /dev/shm is `no_space` here.
+};
+
+/// How large all of these objects together can be, and how much of that is free now. On Linux the
+/// size of /dev/shm; 0 if it was mounted without one.
+struct SharedMemoryLimits {
+  std::uint64_t size_bytes;
+  std::uint64_t available_bytes;
 };
 
 /// Memory with a name. It stays until it is unlinked, whoever dies, and then until its last
@@ -58,6 +66,9 @@ class SharedMemory : public WritableMemory {
   /// Takes the name away; who has it open or mapped goes on using it. `not_found`,
   /// `access_denied` for another user's, as /dev/shm is sticky. shm_unlink(3)
   static auto unlink(std::string_view name) -> Result<void>;
+
+  /// statvfs(3)
+  static auto limits() -> Result<SharedMemoryLimits>;
 
  private:
   using WritableMemory::WritableMemory;
