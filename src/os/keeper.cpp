@@ -231,7 +231,8 @@ void await_stillness() noexcept {
   if (fence_all()) return;
   // An interrupt that was sent has long arrived.
   const timespec one_millisecond{.tv_sec = 0, .tv_nsec = 1'000'000};
-  sys::release<::nanosleep>(&one_millisecond, nullptr);
+  // Not nanosleep(3), where a thread may be cancelled: it may hold a latch.
+  sys::release<::syscall>(long{SYS_nanosleep}, &one_millisecond, nullptr);
 }
 
 }  // namespace parley::os

@@ -1,6 +1,5 @@
 #include "os/region.hpp"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <csignal>
@@ -23,7 +22,8 @@ auto guard_of(std::uintptr_t address) -> TruncationGuard* {
   for (auto* guard = __atomic_load_n(&guards, __ATOMIC_ACQUIRE); guard != nullptr;
        guard = guard->next) {
     const auto begin = __atomic_load_n(&guard->begin, __ATOMIC_ACQUIRE);
-    if (begin != 0 && address >= begin && address - begin < guard->size_bytes) return guard;
+    const auto size = __atomic_load_n(&guard->size_bytes, __ATOMIC_RELAXED);
+    if (begin != 0 && address >= begin && address - begin < size) return guard;
   }
   return nullptr;
 }
@@ -70,28 +70,30 @@ auto install_handler() -> Result<void> {
   return {};
 }
 
+/// Takes a free guard, or makes one. No lock: a child that is forked meanwhile could not open it.
 auto guard_for(std::span<std::byte> bytes) -> Result<TruncationGuard*> {
-  static constinit pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  pthread_mutex_lock(&mutex);
-  auto* guard = guards;
-  while (guard != nullptr && guard->begin != 0) guard = guard->next;
-  Result<void> installed = install_handler();
-  if (installed && guard == nullptr) {
-    guard = new (std::nothrow) TruncationGuard{};
-    if (guard == nullptr) installed = failure(Error::out_of_memory);
-    if (guard != nullptr) {
-      guard->next = guards;
-      __atomic_store_n(&guards, guard, __ATOMIC_RELEASE);
+  PARLEY_TRY(install_handler());
+  constexpr std::uintptr_t taken = 1;  // an address that nobody has
+  auto* guard = __atomic_load_n(&guards, __ATOMIC_ACQUIRE);
+  for (; guard != nullptr; guard = guard->next) {
+    std::uintptr_t nobody = 0;
+    if (__atomic_compare_exchange_n(&guard->begin, &nobody, taken, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED)) {
+      break;
     }
   }
-  if (installed) {
-    guard->size_bytes = bytes.size();
-    guard->lost = false;
-    __atomic_store_n(&guard->begin, reinterpret_cast<std::uintptr_t>(bytes.data()),
-                     __ATOMIC_RELEASE);
+  if (guard == nullptr) {
+    guard = new (std::nothrow) TruncationGuard{.begin = taken, .size_bytes = 0, .lost = false,
+                                               .next = __atomic_load_n(&guards, __ATOMIC_RELAXED)};
+    if (guard == nullptr) return failure(Error::out_of_memory);
+    while (!__atomic_compare_exchange_n(&guards, &guard->next, guard, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED)) {
+    }
   }
-  pthread_mutex_unlock(&mutex);
-  if (!installed) return failure(installed.error());
+  __atomic_store_n(&guard->lost, false, __ATOMIC_RELAXED);
+  __atomic_store_n(&guard->size_bytes, bytes.size(), __ATOMIC_RELAXED);
+  __atomic_store_n(&guard->begin, reinterpret_cast<std::uintptr_t>(bytes.data()),
+                   __ATOMIC_RELEASE);
   return guard;
 }
 

@@ -197,7 +197,7 @@ auto Segment::stand_at(std::uint32_t at) -> Result<void> {
   }
   place_ = at;
   process_id_ = os::process_id();
-  process_ = os::process_number();
+  __atomic_store_n(&process_, os::process_number(), __ATOMIC_RELEASE);
   // Who sleeps now must watch this life too.
   header().arrivals.fetch_add_acq_rel(1);  // ARRIVAL
   os::futex_wake(header().arrivals.futex_word(), everybody);
@@ -205,7 +205,7 @@ auto Segment::stand_at(std::uint32_t at) -> Result<void> {
 }
 
 void Segment::leave() noexcept {
-  if (process_ != os::process_number()) return;
+  if (!stands()) return;
   auto& life = places_[place_].life;
   if (place_ == 0) {
     life.store_release(0);  // nothing was left behind
@@ -214,7 +214,7 @@ void Segment::leave() noexcept {
   }
   os::unwatch_life(life.futex_word());
   os::futex_wake(life.futex_word(), 1);
-  process_ = nobody;
+  __atomic_store_n(&process_, nobody, __ATOMIC_RELEASE);
 }
 
 auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline) const

@@ -71,7 +71,7 @@ class Segment {
   /// Whether this process stands in the object: not in a child of fork(2) before it claimed a
   /// place of its own, and not once the object's file was truncated.
   [[nodiscard]] auto is_current() const noexcept -> bool {
-    return process_ == os::process_number() && !region_.is_lost();
+    return stands() && !region_.is_lost();
   }
 
   /// Claims a place for this process. Where the dead have them all, `clean_up` is called to free
@@ -130,6 +130,11 @@ class Segment {
   static auto map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
   [[nodiscard]] auto header() const noexcept -> SegmentHeader& {
     return *std::launder(reinterpret_cast<SegmentHeader*>(region_.bytes().data()));
+  }
+  /// Another thread of this process may be claiming at this moment; its place is then written before
+  /// `process_`.
+  [[nodiscard]] auto stands() const noexcept -> bool {
+    return __atomic_load_n(&process_, __ATOMIC_ACQUIRE) == os::process_number();
   }
   [[nodiscard]] auto first_free() const noexcept -> std::uint32_t;
   void declare_strangers_dead(std::uint64_t inode);

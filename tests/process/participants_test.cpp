@@ -1,0 +1,296 @@
+#include <doctest/doctest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include <parley/mutex.hpp>
+#include <parley/os/descriptor.hpp>
+#include <parley/os/pipe.hpp>
+#include <parley/semaphore_set.hpp>
+
+#include "support/peer.hpp"
+#include "support/skip.hpp"
+
+// Of the sanitizers' allocator; absent in a build without.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
+extern "C" int __sanitizer_install_malloc_and_free_hooks(
+    void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*))
+    __attribute__((weak));
+
+namespace {
+
+using namespace std::chrono_literals;
+using parley::Deadline;
+using parley::Error;
+using parley::Mutex;
+using parley::Semaphore;
+using parley::SemaphoreSet;
+using parley::test::Peer;
+using Values = std::vector<std::uint16_t>;
+
+constexpr auto in_time = 20s;
+
+auto make(const Values& values, std::uint32_t participants = 64) -> SemaphoreSet {
+  return SemaphoreSet::create(values, {{.participants = participants}}).value();
+}
+
+template <class Object>
+auto another(const Object& object) -> parley::Result<Object> {
+  return Object::adopt(parley::os::duplicate(object.descriptor()).value());
+}
+
+/// Waits until the peer has taken what there was.
+void wait_until_taken(SemaphoreSet& set, std::uint16_t index) {
+  while (set.value(index).value() != 0) std::this_thread::sleep_for(1ms);
+}
+
+}  // namespace
+
+TEST_CASE("what a killed process did with undo is taken back, and who waits for it proceeds") {
+  auto set = make({1, 1});
+  Peer holder([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+    REQUIRE(set.operate({.index = 1, .delta = -1}, Deadline::now()));
+    pause();
+  });
+  wait_until_taken(set, 1);
+  Peer waiter([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::after(in_time)));
+  });
+  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  const pid_t pid = holder.pid();
+  holder.kill();
+  CHECK(waiter.wait() == 0);
+  CHECK(set.values().value() == Values{1, 0});
+  CHECK(set.last_process(0).value() == waiter.pid());
+  CHECK(set.last_process(1).value() == pid);
+  CHECK(set.status().value().participants == 1);
+}
+
+TEST_CASE("a process that ends by exit is undone too, before its parent has waited for it") {
+  auto set = make({1});
+  Peer holder([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+  });
+  CHECK(holder.wait() == 0);
+  CHECK(set.value(0).value() == 1);
+}
+
+TEST_CASE("a killed waiter leaves nothing behind") {
+  auto set = make({0});
+  Peer waiter([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
+  });
+  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  waiter.kill();
+  CHECK(set.waiting_for_increase(0).value() == 0);
+  CHECK(set.operate({.index = 0, .delta = 1}, Deadline::now()));
+  CHECK(set.value(0).value() == 1);
+}
+
+TEST_CASE("a child of fork is a participant of its own, without its parent's adjustments") {
+  auto set = make({4});
+  CHECK(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+  Peer child([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -2, .undo = true}, Deadline::now()));
+    REQUIRE(set.status().value().participants == 2);
+  });
+  CHECK(child.wait() == 0);
+  CHECK(set.value(0).value() == 3);
+  Peer idle([&] { set.set_wait_strategy(parley::WaitStrategy::block); });
+  CHECK(idle.wait() == 0);
+  CHECK(set.value(0).value() == 3);
+  CHECK(set.status().value().participants == 1);
+}
+
+TEST_CASE("a child of a process with threads is a participant too") {
+  auto set = make({2});
+  std::thread other([&] {
+    for (int i = 0; i < 1000; ++i) {
+      CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
+      CHECK(set.operate({.index = 0, .delta = 1}, Deadline::now()));
+    }
+  });
+  for (int i = 0; i < 10; ++i) {
+    Peer child([&] {
+      REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::after(in_time)));
+    });
+  }
+  other.join();
+  CHECK(set.value(0).value() == 2);
+}
+
+TEST_CASE("the next who takes the lock of a killed process is told") {
+  auto mutex = Mutex::create().value();
+  auto pipe = parley::os::Pipe::create().value();
+  Peer holder([&] {
+    REQUIRE(mutex.acquire(Deadline::now()));
+    REQUIRE(pipe.writer.write(std::as_bytes(std::span("x", 1)), Deadline::never()));
+    pause();
+  });
+  std::byte byte{};
+  CHECK(pipe.reader.read({&byte, 1}, Deadline::after(in_time)));
+  std::thread killer([&] {
+    std::this_thread::sleep_for(20ms);
+    ::kill(holder.pid(), SIGKILL);
+  });
+  CHECK(mutex.acquire(Deadline::after(in_time)));
+  CHECK(mutex.peer_died());
+  CHECK(mutex.release());
+  killer.join();
+  CHECK(holder.wait() == -SIGKILL);
+}
+
+TEST_CASE("two processes that are both process 1 of their namespaces are two participants") {
+  if (geteuid() != 0) return parley::test::skip("needs root for PID namespaces");
+  auto set = make({0, 0});
+  const auto in_own_namespace = [&](std::uint16_t index) {
+    REQUIRE(unshare(CLONE_NEWPID) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      auto mine = another(set);
+      const bool posted =
+          getpid() == 1 && mine &&
+          mine->operate({.index = index, .delta = 1, .undo = true}, Deadline::after(in_time));
+      if (posted) pause();
+      _exit(1);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    REQUIRE(WIFSIGNALED(status));
+  };
+  const auto up = [&](std::uint16_t index) { return set.value(index).value() == 1; };
+  Peer first([&] { in_own_namespace(0); });
+  Peer second([&] { in_own_namespace(1); });
+  while (!up(0) || !up(1)) std::this_thread::sleep_for(1ms);
+  first.kill();
+  while (up(0)) std::this_thread::sleep_for(1ms);
+  std::this_thread::sleep_for(20ms);
+  CHECK(up(1));
+  second.kill();
+  while (up(1)) std::this_thread::sleep_for(1ms);
+  CHECK(set.status().value().participants == 1);
+}
+
+TEST_CASE("one process takes part in more objects than one robust list can name") {
+  constexpr std::size_t count = 2'300;
+  std::vector<Semaphore> semaphores;
+  for (std::size_t i = 0; i < count; ++i) {
+    semaphores.push_back(Semaphore::create(1, {{.participants = 2}, 1, true}).value());
+  }
+  auto ready = Semaphore::create(0).value();
+  Peer holder([&] {
+    for (auto& semaphore : semaphores) REQUIRE(semaphore.wait(Deadline::after(in_time)));
+    REQUIRE(ready.post());
+    pause();
+  });
+  CHECK(ready.wait(Deadline::after(in_time)));
+  CHECK(semaphores.front().wait(Deadline::now()).error() == Error::would_block);
+  CHECK(semaphores.back().wait(Deadline::now()).error() == Error::would_block);
+  holder.kill();
+  for (auto& semaphore : semaphores) CHECK(semaphore.wait(Deadline::now()));
+}
+
+TEST_CASE("more participants than one sleep can watch") {
+  constexpr std::size_t handles = 150;
+  auto set = make({1}, 200);
+  std::vector<SemaphoreSet> others;
+  for (std::size_t i = 0; i < handles; ++i) others.push_back(another(set).value());
+  Peer holder([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+    pause();
+  });
+  wait_until_taken(set, 0);
+  Peer waiter([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
+  });
+  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  ::kill(holder.pid(), SIGKILL);  // nobody else looks: the waiter itself must see it
+  CHECK(holder.wait() == -SIGKILL);
+  CHECK(waiter.wait() == 0);
+}
+
+TEST_CASE("processes that attach and die by turns leave the table as it was") {
+  const bool full = std::getenv("PARLEY_FULL") != nullptr;
+  const int rounds = full ? 100'000 : 1'000;
+  auto set = make({0}, 4);
+  for (int i = 0; i < rounds; ++i) {
+    Peer peer([&] {
+      auto mine = another(set);
+      REQUIRE(mine);
+      REQUIRE(mine->operate({.index = 0, .delta = 1, .undo = true}, Deadline::now()));
+      ::kill(getpid(), SIGKILL);
+    });
+    REQUIRE(peer.wait() == -SIGKILL);
+  }
+  CHECK(set.value(0).value() == 0);
+  CHECK(set.status().value().participants == 1);
+  for (int i = 0; i < 3; ++i) CHECK(another(set));
+}
+
+namespace {
+
+int allocations = 0;
+void count_allocation(const volatile void* /*block*/, std::size_t /*size*/) { ++allocations; }
+void ignore_free(const volatile void* /*block*/) {}
+
+/// From here on any other system call is the end, by SIGSYS.
+void allow_only_to_exit() {
+  std::array<sock_filter, 4> program{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+  }};
+  const sock_fprog filter{.len = program.size(), .filter = program.data()};
+  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+  REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("an uncontended operation makes no system call and allocates nothing") {
+  auto set = make({1, 0});
+  auto semaphore = Semaphore::create(1).value();
+  auto mutex = Mutex::create().value();
+  Peer peer([&] {
+    // The first use by this process claims its places.
+    REQUIRE(set.operate({.index = 0, .delta = 1}, Deadline::now()));
+    REQUIRE(semaphore.post());
+    REQUIRE(mutex.acquire(Deadline::now()));
+    REQUIRE(mutex.release());
+    if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
+      __sanitizer_install_malloc_and_free_hooks(count_allocation, ignore_free);
+    }
+    allow_only_to_exit();
+    const std::array<parley::SemaphoreOperation, 2> both{
+        {{.index = 0, .delta = -1, .undo = true}, {.index = 1, .delta = 1, .undo = true}}};
+    bool good = true;
+    for (int i = 0; i < 100; ++i) {
+      good &= set.operate({.index = 0, .delta = -1}, Deadline::never()).has_value();
+      good &= set.operate({.index = 0, .delta = 1, .undo = true}, Deadline::never()).has_value();
+      good &= set.operate(both, Deadline::never()).has_value();
+      good &= set.operate({.index = 0, .delta = 1}, Deadline::never()).has_value();
+      good &= set.value(1).has_value();
+      good &= semaphore.wait(Deadline::never()).has_value();
+      good &= semaphore.wait(Deadline::now()).has_value() && semaphore.post().has_value();
+      good &= semaphore.post().has_value();
+      good &= mutex.acquire(Deadline::never()).has_value() && mutex.release().has_value();
+    }
+    syscall(SYS_exit_group, good && allocations == 0 ? 0 : 2);
+  });
+  CHECK(peer.wait() == 0);
+}
