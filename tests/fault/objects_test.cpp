@@ -1,0 +1,85 @@
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <vector>
+
+#include <parley/mutex.hpp>
+#include <parley/semaphore_set.hpp>
+
+#include "support/faults.hpp"
+#include "support/temp_dir.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using parley::Deadline;
+using parley::Mutex;
+using parley::SemaphoreSet;
+using parley::test::fail_each_call;
+using parley::test::Failures;
+using parley::test::interrupt_each_call;
+using parley::test::Outcome;
+using Values = std::vector<std::uint16_t>;
+
+// The boot id and the barriers are done without where they are not to be had.
+constexpr auto survivable = Failures::may_be_survived;
+
+auto outcome_of(const auto& result) -> Outcome {
+  return result ? Outcome() : parley::failure(result.error());
+}
+
+auto files_in(const parley::test::TempDir& dir) -> long {
+  return std::distance(std::filesystem::directory_iterator(dir.path()), {});
+}
+
+}  // namespace
+
+TEST_CASE("a failing call while an object is made leaves neither descriptor nor name") {
+  const parley::test::TempDir dir;
+  const Values values{1, 2};
+  CHECK(fail_each_call([&] { return outcome_of(SemaphoreSet::create(values)); }, survivable) > 5);
+  CHECK(fail_each_call([&] { return outcome_of(Mutex::create()); }, survivable) > 5);
+  const auto path = dir / "set";
+  CHECK(fail_each_call(
+            [&] {
+              auto made = outcome_of(SemaphoreSet::create(path, values));
+              CHECK(files_in(dir) == (made ? 1 : 0));
+              if (made) made = SemaphoreSet::unlink(path);
+              std::filesystem::remove(path);
+              return made;
+            },
+            survivable) > 7);
+}
+
+TEST_CASE("a failing call while an object is opened leaves no descriptor") {
+  const parley::test::TempDir dir;
+  const auto path = dir / "set";
+  auto set = SemaphoreSet::create(path, Values{1}).value();
+  CHECK(fail_each_call([&] { return outcome_of(SemaphoreSet::open(path)); }, survivable) > 5);
+  CHECK(set.status().value().participants == 1);
+}
+
+TEST_CASE("a failing call leaves a wait as it was, or is told") {
+  auto set = SemaphoreSet::create(Values{0}).value();
+  CHECK(fail_each_call(
+            [&]() -> Outcome {
+              const auto waited =
+                  set.operate({.index = 0, .delta = -1}, Deadline::after(1ms));
+              if (!waited && waited.error() == parley::Error::timed_out) return {};
+              return waited;
+            },
+            survivable) >= 1);
+  CHECK(set.waiting_for_increase(0).value() == 0);
+}
+
+TEST_CASE("making, opening and waiting go on after an interruption") {
+  const parley::test::TempDir dir;
+  const auto path = dir / "set";
+  auto set = SemaphoreSet::create(path, Values{0}).value();
+  CHECK(interrupt_each_call([&]() -> Outcome {
+          const auto waited = set.operate({.index = 0, .delta = -1}, Deadline::after(1ms));
+          CHECK(waited.error() == parley::Error::timed_out);
+          return {};
+        }) >= 1);
+}
