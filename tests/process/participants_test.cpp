@@ -12,6 +12,9 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -51,9 +54,23 @@ auto another(const Object& object) -> parley::Result<Object> {
   return Object::adopt(parley::os::duplicate(object.descriptor()).value());
 }
 
-/// Waits until the peer has taken what there was.
+/// Looks again and again until it is so.
+void wait_until(const std::function<bool()>& condition) {
+  const auto deadline = Deadline::after(in_time);
+  while (!condition()) {
+    REQUIRE_FALSE(deadline.has_passed());
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+/// Waits until a peer has taken what there was.
 void wait_until_taken(SemaphoreSet& set, std::uint16_t index) {
-  while (set.value(index).value() != 0) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return set.value(index).value() == 0; });
+}
+
+auto runs_program(pid_t pid) -> bool {
+  const auto image = "/proc/" + std::to_string(pid) + "/exe";
+  return std::filesystem::read_symlink(image) == PARLEY_PARTICIPANT_PROGRAM;
 }
 
 }  // namespace
@@ -69,7 +86,7 @@ TEST_CASE("what a killed process did with undo is taken back, and who waits for 
   Peer waiter([&] {
     REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::after(in_time)));
   });
-  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return set.waiting_for_increase(0).value() == 1; });
   const pid_t pid = holder.pid();
   holder.kill();
   CHECK(waiter.wait() == 0);
@@ -93,7 +110,7 @@ TEST_CASE("a killed waiter leaves nothing behind") {
   Peer waiter([&] {
     REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
   });
-  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return set.waiting_for_increase(0).value() == 1; });
   waiter.kill();
   CHECK(set.waiting_for_increase(0).value() == 0);
   CHECK(set.operate({.index = 0, .delta = 1}, Deadline::now()));
@@ -129,6 +146,25 @@ TEST_CASE("a child of a process with threads is a participant too") {
     });
   }
   other.join();
+  CHECK(set.value(0).value() == 2);
+}
+
+TEST_CASE("exec ends a participant, and the program adopts what it inherits") {
+  auto set = make({2});
+  Peer peer([&] {
+    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+    REQUIRE(dup2(set.descriptor().number(), 3) == 3);
+    REQUIRE(parley::os::set_close_on_exec(parley::os::BorrowedFd::from_number(3), false));
+    const char* const program = PARLEY_PARTICIPANT_PROGRAM;
+    execl(program, program, nullptr);
+    FAIL("the program does not start");
+  });
+  // One is taken before the exec, given back by it, and one is taken by the program.
+  wait_until([&] {
+    return set.last_process(0).value() == peer.pid() && set.value(0).value() == 1 &&
+           set.status().value().participants == 2 && runs_program(peer.pid());
+  });
+  peer.kill();
   CHECK(set.value(0).value() == 2);
 }
 
@@ -175,13 +211,13 @@ TEST_CASE("two processes that are both process 1 of their namespaces are two par
   const auto up = [&](std::uint16_t index) { return set.value(index).value() == 1; };
   Peer first([&] { in_own_namespace(0); });
   Peer second([&] { in_own_namespace(1); });
-  while (!up(0) || !up(1)) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return up(0) && up(1); });
   first.kill();
-  while (up(0)) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return !up(0); });
   std::this_thread::sleep_for(20ms);
   CHECK(up(1));
   second.kill();
-  while (up(1)) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return !up(1); });
   CHECK(set.status().value().participants == 1);
 }
 
@@ -217,7 +253,7 @@ TEST_CASE("more participants than one sleep can watch") {
   Peer waiter([&] {
     REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
   });
-  while (set.waiting_for_increase(0).value() != 1) std::this_thread::sleep_for(1ms);
+  wait_until([&] { return set.waiting_for_increase(0).value() == 1; });
   ::kill(holder.pid(), SIGKILL);  // nobody else looks: the waiter itself must see it
   CHECK(holder.wait() == -SIGKILL);
   CHECK(waiter.wait() == 0);
