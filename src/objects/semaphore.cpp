@@ -6,8 +6,10 @@ namespace parley {
 namespace {
 
 auto as_set_options(const SemaphoreOptions& options) -> SemaphoreSetOptions {
-  SemaphoreSetOptions all{options, 1, options.waiters, options.undo};
-  return all;
+  return {{.mode = options.mode, .participants = options.participants},
+          1,
+          options.waiters,
+          options.undo};
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ class Locked {
 auto map_process() -> Result<Process*> {
   void* const memory = PARLEY_TRY(sys::call<::mmap>(nullptr, process_bytes, PROT_READ | PROT_WRITE,
                                                     MAP_PRIVATE | MAP_ANONYMOUS, -1, off_t{0}));
-  if (const auto wiped = sys::call<::madvise>(memory, process_bytes, int{MADV_WIPEONFORK});
+  if (const auto wiped = sys::call<::madvise>(memory, process_bytes, MADV_WIPEONFORK);
       !wiped) {
     sys::release<::munmap>(memory, process_bytes);
     return failure(wiped.error());
@@ -200,13 +200,13 @@ auto ClaimLock::acquire(BorrowedFd fd, Deadline deadline) -> Result<ClaimLock> {
   pthread_mutex_lock(&PARLEY_TRY(process())->claiming);
   ClaimLock lock(fd.number());
   const struct flock command = lock_command(F_WRLCK);
-  const auto tried = sys::call<::fcntl>(fd.number(), int{F_SETLK}, &command);
+  const auto tried = sys::call<::fcntl>(fd.number(), F_SETLK, &command);
   if (tried) return lock;
   if (tried.error() != Error::would_block && tried.error() != Error::access_denied) {
     return failure(tried.error());
   }
   const auto waited =
-      until(deadline, [&] { return sys::call<::fcntl>(fd.number(), int{F_SETLKW}, &command); });
+      until(deadline, [&] { return sys::call<::fcntl>(fd.number(), F_SETLKW, &command); });
   if (waited) return lock;
   return failure(waited.error() == deadline.error() ? Error::busy : waited.error());
 }
@@ -216,7 +216,7 @@ ClaimLock::ClaimLock(ClaimLock&& other) noexcept : fd_(std::exchange(other.fd_, 
 ClaimLock::~ClaimLock() {
   if (fd_ < 0) return;
   const struct flock command = lock_command(F_UNLCK);
-  sys::release<::fcntl>(fd_, int{F_SETLK}, &command);
+  sys::release<::fcntl>(fd_, F_SETLK, &command);
   pthread_mutex_unlock(&this_process->claiming);
 }
 

@@ -68,7 +68,7 @@ auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void> {
 }
 
 auto seal_size(BorrowedFd memory) -> Result<void> {
-  PARLEY_TRY(sys::call<::fcntl>(memory.number(), int{F_ADD_SEALS},
+  PARLEY_TRY(sys::call<::fcntl>(memory.number(), F_ADD_SEALS,
                                 int{F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL}));
   return {};
 }
@@ -94,10 +94,10 @@ auto open_object(const std::string& path) -> Result<OwnedFd> {
 auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus> {
   struct stat status{};
   PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
-  const int flags = PARLEY_TRY(sys::call<::fcntl>(fd.number(), int{F_GETFL}));
+  const int flags = PARLEY_TRY(sys::call<::fcntl>(fd.number(), F_GETFL));
   if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != O_RDWR) return failure(Error::invalid);
   constexpr int needed = F_SEAL_SHRINK | F_SEAL_GROW;
-  const auto seals = sys::call<::fcntl>(fd.number(), int{F_GET_SEALS});
+  const auto seals = sys::call<::fcntl>(fd.number(), F_GET_SEALS);
   return ObjectFileStatus{.size_bytes = static_cast<std::size_t>(status.st_size),
                           .inode = status.st_ino,
                           .sealed = seals && (*seals & needed) == needed};

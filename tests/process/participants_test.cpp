@@ -28,9 +28,9 @@
 
 // Of the sanitizers' allocator; absent in a build without.
 // NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
-extern "C" int __sanitizer_install_malloc_and_free_hooks(
+extern "C" __attribute__((weak)) auto __sanitizer_install_malloc_and_free_hooks(
     void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*))
-    __attribute__((weak));
+    -> int;
 
 namespace {
 
@@ -98,18 +98,15 @@ TEST_CASE("what a killed process did with undo is taken back, and who waits for 
 
 TEST_CASE("a process that ends by exit is undone too, before its parent has waited for it") {
   auto set = make({1});
-  Peer holder([&] {
-    REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
-  });
+  Peer holder(
+      [&] { REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now())); });
   CHECK(holder.wait() == 0);
   CHECK(set.value(0).value() == 1);
 }
 
 TEST_CASE("a killed waiter leaves nothing behind") {
   auto set = make({0});
-  Peer waiter([&] {
-    REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
-  });
+  Peer waiter([&] { REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time))); });
   wait_until([&] { return set.waiting_for_increase(0).value() == 1; });
   waiter.kill();
   CHECK(set.waiting_for_increase(0).value() == 0);
@@ -224,6 +221,7 @@ TEST_CASE("two processes that are both process 1 of their namespaces are two par
 TEST_CASE("one process takes part in more objects than one robust list can name") {
   constexpr std::size_t count = 2'300;
   std::vector<Semaphore> semaphores;
+  semaphores.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     semaphores.push_back(Semaphore::create(1, {{.participants = 2}, 1, true}).value());
   }
@@ -244,15 +242,14 @@ TEST_CASE("more participants than one sleep can watch") {
   constexpr std::size_t handles = 150;
   auto set = make({1}, 200);
   std::vector<SemaphoreSet> others;
+  others.reserve(handles);
   for (std::size_t i = 0; i < handles; ++i) others.push_back(another(set).value());
   Peer holder([&] {
     REQUIRE(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
     pause();
   });
   wait_until_taken(set, 0);
-  Peer waiter([&] {
-    REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time)));
-  });
+  Peer waiter([&] { REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time))); });
   wait_until([&] { return set.waiting_for_increase(0).value() == 1; });
   ::kill(holder.pid(), SIGKILL);  // nobody else looks: the waiter itself must see it
   CHECK(holder.wait() == -SIGKILL);
@@ -280,7 +277,9 @@ TEST_CASE("processes that attach and die by turns leave the table as it was") {
 namespace {
 
 int allocations = 0;
-void count_allocation(const volatile void* /*block*/, std::size_t /*size*/) { ++allocations; }
+void count_allocation(const volatile void* /*block*/, std::size_t /*size*/) {
+  ++allocations;
+}
 void ignore_free(const volatile void* /*block*/) {}
 
 /// From here on any other system call is the end, by SIGSYS.

@@ -15,7 +15,6 @@ using namespace std::chrono_literals;
 using parley::Deadline;
 using parley::Mutex;
 using parley::Semaphore;
-using parley::SemaphoreOperation;
 using parley::SemaphoreSet;
 using parley::WaitStrategy;
 

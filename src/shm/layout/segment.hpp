@@ -93,7 +93,8 @@ inline constexpr std::size_t places_offset = 128;
 inline constexpr std::size_t body_alignment = 4096;
 
 /// The list nodes of the life words lie 64 KiB before them; so the last place must too.
-inline constexpr std::uint32_t places_at_most = (64 * 1024 - places_offset) / sizeof(Place);
+inline constexpr std::uint32_t places_at_most =
+    (std::size_t{64} * 1024 - places_offset) / sizeof(Place);
 
 constexpr auto body_offset(std::uint32_t place_count) -> std::size_t {
   const std::size_t end = places_offset + place_count * sizeof(Place);
