@@ -181,6 +181,8 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
       return failure(Error::removed);
     case shm::waiter_overflow:
       return failure(Error::out_of_range);
+    case shm::waiter_refused:
+      return failure(Error::would_block);
     default:
       return failure(Error::corrupt);
   }

@@ -14,6 +14,29 @@ auto is_undecided(std::uint64_t state) -> bool {
   return state == shm::waiter_waits || state == shm::waiter_sleeps;
 }
 
+/// In which round of serving a call has its turn. As in Linux: those that only wait for zero are
+/// served before those that change something, and of them those that wait for one semaphore first.
+auto round_of(SemaphoreTable::Operations operations) -> int {
+  const bool changes =
+      std::ranges::any_of(operations, [](const auto& each) { return each.delta != 0; });
+  if (changes) return 2;
+  return operations.size() == 1 ? 0 : 1;
+}
+constexpr int rounds = 3;
+
+/// What an attempt says of a call that waits.
+auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> shm::WaiterState {
+  switch (attempt.verdict) {
+    case Verdict::proceeds:
+      return shm::waiter_granted;
+    case Verdict::overflows:
+      return shm::waiter_overflow;
+    case Verdict::waits:
+      break;
+  }
+  return operations[attempt.stopped_at].no_wait ? shm::waiter_refused : shm::waiter_waits;
+}
+
 }  // namespace
 
 void WakeList::add(const std::uint32_t* futex_word) noexcept {
@@ -34,13 +57,20 @@ class SemaphoreTable::Queue {
   void restart() {
     before_ = 0;
     at_ = table_.body().first.load_relaxed();
+    steps_ = 0;
+    ++walks_;
   }
 
   [[nodiscard]] auto is_at_end() const -> bool { return at_ == 0; }
 
   /// The record where we are. `corrupt`: the queue names one that does not exist, or has no end.
   auto here() -> Result<shm::SemaphoreWaiter*> {
-    if (at_ > table_.shape_.waiters || ++steps_ > steps_at_most()) return failure(Error::corrupt);
+    const std::size_t waiters = table_.shape_.waiters;
+    // A walk sees each record once. Each is decided once and refuses that twice at most, by going
+    // to sleep and by being cancelled; after each of these all rounds begin again.
+    if (at_ > waiters || ++steps_ > waiters || walks_ > rounds * (3 * waiters + 1)) {
+      return failure(Error::corrupt);
+    }
     return &table_.waiter(index());
   }
 
@@ -65,16 +95,11 @@ class SemaphoreTable::Queue {
  private:
   [[nodiscard]] auto index() const -> std::uint32_t { return static_cast<std::uint32_t>(at_ - 1); }
 
-  /// Each walk from the start sees each record once, and each grant begins another walk.
-  [[nodiscard]] auto steps_at_most() const -> std::size_t {
-    const std::size_t waiters = table_.shape_.waiters;
-    return (waiters + 1) * (waiters + 1);
-  }
-
   const SemaphoreTable& table_;
   std::uint64_t before_ = 0;
   std::uint64_t at_ = 0;
   std::size_t steps_ = 0;
+  std::size_t walks_ = 0;
 };
 
 SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
@@ -145,8 +170,8 @@ auto SemaphoreTable::enqueue(Operations operations, SemaphoreUser user) -> Resul
   record.operations.store_relaxed(static_cast<std::uint32_t>(operations.size()));
   const auto words = operations_of(record);
   for (std::size_t i = 0; i < operations.size(); ++i) {
-    words[i].store_relaxed(
-        shm::pack_operation(operations[i].index, operations[i].delta, operations[i].undo));
+    words[i].store_relaxed(shm::pack_operation(operations[i].index, operations[i].delta,
+                                               operations[i].undo, operations[i].no_wait));
   }
   const auto last = body().last.load_relaxed();
   if (last > shape_.waiters) return failure(Error::corrupt);
@@ -170,6 +195,7 @@ auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
     const auto packed = words[i].load_relaxed();
     into[i] = {.index = static_cast<std::uint16_t>(packed),
                .delta = static_cast<std::int16_t>(static_cast<std::uint16_t>(packed >> 16U)),
+               .no_wait = (packed >> 33U & 1U) != 0,
                .undo = (packed >> 32U & 1U) != 0};
     if (into[i].index >= shape_.count) return failure(Error::corrupt);
   }
@@ -179,7 +205,13 @@ auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
 auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
   SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
-  for (Queue queue(*this); !queue.is_at_end();) {
+  Queue queue(*this);
+  for (int round = 0; round < rounds;) {
+    if (queue.is_at_end()) {
+      ++round;
+      queue.restart();
+      continue;
+    }
     auto& record = *PARLEY_TRY(queue.here());
     const auto seen = record.state.load_acquire();
     const SemaphoreUser user{.place = record.place.load_relaxed(),
@@ -193,21 +225,26 @@ auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
       PARLEY_TRY(transaction.commit());
       continue;
     }
-    this->attempt(attempt, PARLEY_TRY(read_operations(record, space)), user.place);
-    if (attempt.verdict == Verdict::waits) {
+    const auto operations = PARLEY_TRY(read_operations(record, space));
+    std::uint64_t decided = shm::waiter_waits;
+    if (round_of(operations) == round) {
+      this->attempt(attempt, operations, user.place);
+      decided = decision_of(attempt, operations);
+    }
+    if (decided == shm::waiter_waits) {
       queue.advance();
       continue;
     }
     Transaction transaction(journal_);
-    const bool proceeds = attempt.verdict == Verdict::proceeds;
+    const bool proceeds = decided == shm::waiter_granted;
     if (proceeds) write(transaction, attempt, user);
     queue.unlink(transaction);
-    const auto decided = proceeds ? shm::waiter_granted : shm::waiter_overflow;
     const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, decided));  // DECIDE
     if (done && proceeds) note_operation();
     if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
     // What was granted may let somebody proceed who comes earlier; what failed is cancelled, or its
     // call has meanwhile gone to sleep: look again.
+    round = 0;
     queue.restart();
   }
   return {};

@@ -93,16 +93,18 @@ enum WaiterState : std::uint64_t {
   waiter_free = 0,
   waiter_waits = 1,
   waiter_cancelled = 2,
-  waiter_sleeps = 5,    ///< Waits, and is to be woken.
-  waiter_granted = 4,   ///< Its operations were done.
-  waiter_removed = 8,   ///< The set was.
-  waiter_overflow = 12  ///< A value or an adjustment would have been out of range.
+  waiter_sleeps = 5,     ///< Waits, and is to be woken.
+  waiter_granted = 4,    ///< Its operations were done.
+  waiter_removed = 8,    ///< The set was.
+  waiter_overflow = 12,  ///< A value or an adjustment would have been out of range.
+  waiter_refused = 16    ///< It came to an operation that does not wait.
 };
 
-/// Index in bits 0 to 15, delta in 16 to 31, undo in bit 32.
-constexpr auto pack_operation(std::uint16_t index, std::int16_t delta, bool undo) -> std::uint64_t {
+/// Index in bits 0 to 15, delta in 16 to 31, undo in bit 32, no_wait in bit 33.
+constexpr auto pack_operation(std::uint16_t index, std::int16_t delta, bool undo, bool no_wait)
+    -> std::uint64_t {
   return index | static_cast<std::uint64_t>(static_cast<std::uint16_t>(delta)) << 16U |
-         static_cast<std::uint64_t>(undo) << 32U;
+         static_cast<std::uint64_t>(undo) << 32U | static_cast<std::uint64_t>(no_wait) << 33U;
 }
 
 /// What the sizes of a set's parts follow from.
