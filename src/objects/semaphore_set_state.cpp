@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "os/futex.hpp"
 #include "os/keeper.hpp"
 #include "shm/spin.hpp"
 
@@ -161,9 +162,13 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
       }
       woken = segment_.wait(state.futex_word(), shm::waiter_sleeps, deadline);
     }
-    if (segment_.next_dead(0) < segment_.place_count()) {
+    if (const auto dead = segment_.next_dead(0); dead < segment_.place_count()) {
       Locked locked(*this);
-      if (locked.take(patient())) static_cast<void>(close(locked));
+      if (locked.take(deadline)) {
+        static_cast<void>(close(locked));
+      } else {
+        os::futex_wake(segment_.life(dead).futex_word(), 1);  // somebody else's turn
+      }
     }
     if (segment_.is_lost()) return failure(Error::corrupt);
     if (woken || woken.error() == Error::interrupted) continue;

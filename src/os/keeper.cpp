@@ -167,15 +167,17 @@ auto process_id() noexcept -> std::uint32_t {
   return static_cast<std::uint32_t>(getpid());
 }
 
-auto watch_life(const std::uint32_t* life) -> Result<std::uint32_t> {
+auto watch_life(const std::uint32_t* life, bool may_vanish) -> Result<std::uint32_t> {
   Process& process = *PARLEY_TRY(os::process());
   const Locked locked(process.mutex);
   if (process.number == 0) process.fenced = register_for_fences();
   Keeper& keeper = *PARLEY_TRY(keeper_with_room(process));
   if (process.number == 0) __atomic_store_n(&process.number, ++last_number, __ATOMIC_RELAXED);
   robust_list* const node = robust_node(life);
-  node->next = keeper.list.list.next;
-  __atomic_store_n(&keeper.list.list.next, node, __ATOMIC_RELEASE);
+  robust_list* before = &keeper.list.list;
+  while (may_vanish && before->next != &keeper.list.list) before = before->next;
+  node->next = before->next;
+  __atomic_store_n(&before->next, node, __ATOMIC_RELEASE);
   ++keeper.words;
   return keeper.thread_id | FUTEX_WAITERS;
 }

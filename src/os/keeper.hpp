@@ -50,7 +50,11 @@ auto process_id() noexcept -> std::uint32_t;
 
 /// Puts a life word under the care of a keeper and returns what the caller then stores in it: the
 /// keeper's thread id with FUTEX_WAITERS. Starts a keeper where there is none or all are full.
-auto watch_life(const std::uint32_t* life) -> Result<std::uint32_t>;
+///
+/// The kernel stops its walk at a word that it cannot read. So one that `may_vanish`, because its
+/// file can be truncated, is put behind all that cannot; its loss hides no death in their objects,
+/// but may in those of other files.
+auto watch_life(const std::uint32_t* life, bool may_vanish) -> Result<std::uint32_t>;
 
 /// Takes the word out of care. It must not hold the keeper's thread id any more.
 void unwatch_life(const std::uint32_t* life) noexcept;

@@ -39,6 +39,8 @@ class Region {
 
   [[nodiscard]] auto bytes() const noexcept -> std::span<std::byte> { return bytes_; }
 
+  [[nodiscard]] auto may_shrink() const noexcept -> bool { return guard_ != nullptr; }
+
   /// Whether the object was truncated and zeros stand in its place.
   [[nodiscard]] auto is_lost() const noexcept -> bool {
     return guard_ != nullptr && __atomic_load_n(&guard_->lost, __ATOMIC_ACQUIRE);

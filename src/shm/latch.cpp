@@ -25,6 +25,11 @@ void Latch::wake_next() noexcept {
   os::futex_wake(words_.sleepers.futex_word(), 1);
 }
 
+auto Latch::is_held_by_the_dead() const noexcept -> bool {
+  const std::uint32_t holder = words_.holder.load_relaxed() - 1;  // only a reason to look closely
+  return holder < segment_.place_count() && is_dead(segment_.life(holder).load_relaxed());
+}
+
 /// Until it may be worth to look again. `sleepers` was set before the holder was last looked at.
 auto Latch::sleep(Deadline deadline) -> Result<void> {
   const bool fenced = segment_.is_fenced();
@@ -36,7 +41,10 @@ auto Latch::sleep(Deadline deadline) -> Result<void> {
 }
 
 auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found> {
+  constexpr std::uint32_t looks_between_clocks = 1024;
   for (; spins > 0; --spins) {
+    if (spins % looks_between_clocks == 0 && (deadline.has_passed() || is_held_by_the_dead()))
+      break;
     pause_processor();
     std::uint32_t expected = 0;
     // No order: the exchange makes it, where the latch looks free.
@@ -45,7 +53,12 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
       return Found::free;
     }
   }
-  for (int strays = 0;;) {
+  for (int rounds = 0, strays = 0;; ++rounds) {
+    // A peer that changes the words all the time could keep us here.
+    if (rounds != 0 && deadline.has_passed()) {
+      wake_next();
+      return failure(deadline.error());
+    }
     words_.sleepers.exchange_acq_rel(1);  // ASLEEP
     os::fence_all();
     std::uint32_t seen = words_.holder.load_acquire();

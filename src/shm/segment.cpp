@@ -187,7 +187,7 @@ auto Segment::stand_at(std::uint32_t at) -> Result<void> {
   auto& life = places_[at].life;
   // Before the claim, so that nobody stands where the others do not look.
   if (header().places_used.load_relaxed() <= at) header().places_used.store_release(at + 1);
-  const auto mine = PARLEY_TRY(os::watch_life(life.futex_word()));
+  const auto mine = PARLEY_TRY(os::watch_life(life.futex_word(), region_.may_shrink()));
   if (!os::is_fenced()) header().unfenced.store_release(1);
   std::uint32_t expected = life.load_relaxed();
   const bool vacant = expected == 0 || (at == 0 && is_dead(expected));
@@ -232,7 +232,12 @@ auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, Dead
     if (life != 0 && !is_dead(life))
       words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
   }
-  return os::futex_wait({words.data(), count}, deadline);
+  const auto woken = os::futex_wait({words.data(), count}, deadline);
+  // A peer that changes the words all the time could keep us here.
+  if (woken && deadline.has_passed()) return failure(deadline.error());
+  // The kernel found no word: the object's file was cut off.
+  if (!woken && woken.error() == static_cast<Error>(EFAULT)) return failure(Error::corrupt);
+  return woken;
 }
 
 }  // namespace parley::shm

@@ -23,7 +23,11 @@ namespace parley::shm {
 
 /// How long a call that has no deadline of its own is patient with a peer that is stopped, or means
 /// ill, in the middle of something that takes nanoseconds. After that it is `busy`.
+#if PARLEY_TEST_SEAM
+inline constinit std::chrono::milliseconds patience{1000};  // a test may have less
+#else
 inline constexpr std::chrono::milliseconds patience{1000};
+#endif
 
 /// What a segment is to be, or must be.
 struct SegmentShape {
@@ -70,9 +74,7 @@ class Segment {
 
   /// Whether this process stands in the object: not in a child of fork(2) before it claimed a
   /// place of its own, and not once the object's file was truncated.
-  [[nodiscard]] auto is_current() const noexcept -> bool {
-    return stands() && !region_.is_lost();
-  }
+  [[nodiscard]] auto is_current() const noexcept -> bool { return stands() && !region_.is_lost(); }
 
   /// Claims a place for this process. Where the dead have them all, `clean_up` is called to free
   /// theirs, standing in place 0; what that place held itself is part of it. `no_space` where the
@@ -131,8 +133,8 @@ class Segment {
   [[nodiscard]] auto header() const noexcept -> SegmentHeader& {
     return *std::launder(reinterpret_cast<SegmentHeader*>(region_.bytes().data()));
   }
-  /// Another thread of this process may be claiming at this moment; its place is then written before
-  /// `process_`.
+  /// Another thread of this process may be claiming at this moment; its place is then written
+  /// before `process_`.
   [[nodiscard]] auto stands() const noexcept -> bool {
     return __atomic_load_n(&process_, __ATOMIC_ACQUIRE) == os::process_number();
   }
