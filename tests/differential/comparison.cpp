@@ -24,17 +24,12 @@ std::size_t steps_compared = 0;
 ///     has tried undo, whatever came of it
 ///   a call that waits for several zeros is  counts where it stands now; so where one waits
 ///     counted where it stood when a value     only the number of all that wait is compared
-///     last became 0
+///     last became 0, and only then refused    is refused at once: so such calls have no
+///     for a `no_wait`                         `no_wait`
 auto translate(int kernel_error, int our_error, bool removed) -> int {
   constexpr std::array about_arguments{EINVAL, E2BIG, EFBIG, ERANGE};
   if (!removed || kernel_error != EINVAL) return kernel_error;
   return std::ranges::find(about_arguments, our_error) != about_arguments.end() ? our_error : EIDRM;
-}
-
-auto waits_for_several_zeros(const Command& command) -> bool {
-  const auto operations = std::span(command.operations).first(command.count);
-  return command.count > 1 &&
-         std::ranges::all_of(operations, [](const auto& each) { return each.delta == 0; });
 }
 
 auto our_options(bool undo) -> SemaphoreSetOptions {
@@ -63,6 +58,12 @@ auto text_of(const Result<T>& result) -> std::string {
 }
 
 }  // namespace
+
+auto waits_for_several_zeros(const Command& command) -> bool {
+  const auto operations = std::span(command.operations).first(command.count);
+  return command.count > 1 &&
+         std::ranges::all_of(operations, [](const auto& each) { return each.delta == 0; });
+}
 
 auto Comparison::steps() -> std::size_t {
   return steps_compared;

@@ -16,6 +16,9 @@ namespace parley::test {
 /// The processes that take part, kept from one program to the next while they live.
 using Participants = std::vector<std::unique_ptr<Participant>>;
 
+/// Whether the call does nothing but wait for more than one zero.
+auto waits_for_several_zeros(const Command& command) -> bool;
+
 /// After each step both worlds are at rest, every call answered or asleep, and must agree in what
 /// the calls that ended said, in who is still blocked, and in all that can be asked of the set. A
 /// difference fails the test and tells the program up to there.

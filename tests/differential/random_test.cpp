@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <random>
 
@@ -59,14 +60,15 @@ class Program {
     Command command;
     constexpr std::array<std::uint16_t, 10> sizes{1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
     command.count = sizes.at(below(sizes.size()));
-    bool has_no_wait = false;
-    for (auto& each : std::span(command.operations).first(command.count)) {
-      each = some_operation();
-      has_no_wait = has_no_wait || each.no_wait;
+    const auto operations = std::span(command.operations).first(command.count);
+    for (auto& each : operations) each = some_operation();
+    if (waits_for_several_zeros(command)) {
+      for (auto& each : command.operations) each.no_wait = false;  // see `translate`
     }
     if (one_in(60)) spoil(command);
     const auto patience = below(8);
     if (!may_block || patience == 0) command.patience = Patience::none;
+    const bool has_no_wait = std::ranges::any_of(operations, &SemaphoreOperation::no_wait);
     // At its end the kernel's wrapper could not tell a deadline from an operation's own no_wait.
     if (may_block && patience == 1 && !has_no_wait) command.patience = Patience::brief;
     return command;

@@ -9,10 +9,14 @@
 
 namespace parley::test {
 
-/// The usual time, or with PARLEY_FULL=1 the full one.
+/// PARLEY_FULL=1: minutes instead of seconds.
+inline auto is_full_run() -> bool {
+  return std::getenv("PARLEY_FULL") != nullptr;  // NOLINT(concurrency-mt-unsafe)
+}
+
 inline auto time_budget(std::chrono::seconds usual, std::chrono::seconds full)
     -> std::chrono::seconds {
-  return std::getenv("PARLEY_FULL") != nullptr ? full : usual;  // NOLINT(concurrency-mt-unsafe)
+  return is_full_run() ? full : usual;
 }
 
 /// PARLEY_SEED, or another one at each run. Printed, so that a failure can be repeated.

@@ -1,0 +1,80 @@
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
+#include "hostile/objects.hpp"
+#include "shm/layout/segment.hpp"
+#include "support/long_run.hpp"
+
+using namespace std::chrono_literals;
+using namespace parley::test;
+
+namespace {
+
+void check(const Target& target, const Outcome& outcome) {
+  const std::string story = std::string(target.name) + ": " + outcome.what;
+  CAPTURE(story);
+  CHECK(outcome.survived);
+  CHECK(outcome.strikes > 0);
+  CHECK(outcome.calls > 0);
+  std::printf("%s: %llu hostile writes survived, in %llu calls\n", target.name,
+              static_cast<unsigned long long>(outcome.strikes),
+              static_cast<unsigned long long>(outcome.calls));
+}
+
+}  // namespace
+
+TEST_CASE("whatever stands in any one word of a set with undo, every call ends by its deadline") {
+  check(set_with_undo(), strike_each_word(set_with_undo()));
+}
+
+TEST_CASE("whatever stands in any one word of a set without, every call ends by its deadline") {
+  check(set_of_one_without_undo(), strike_each_word(set_of_one_without_undo()));
+}
+
+TEST_CASE("whatever stands in any one word of a mutex, every call ends by its deadline") {
+  check(mutex(), strike_each_word(mutex()));
+}
+
+TEST_CASE("while a peer writes into any words, every call ends by its deadline") {
+  const auto start = seed();
+  for (const auto& target : every_object()) {
+    check(target, strike_at_random(target, {.seed = start, .duration = time_budget(4s, 200s)}));
+  }
+}
+
+TEST_CASE("a call with a deadline keeps it, however patient the library is") {
+  const auto start = seed();
+  for (const auto& target : every_object()) {
+    check(target,
+          strike_at_random(target,
+                           {.seed = start, .duration = time_budget(3s, 100s), .patience = 100s}));
+  }
+}
+
+TEST_CASE("a word that changes at every system call keeps nobody past the deadline") {
+  using parley::shm::SegmentHeader;
+  constexpr std::size_t body = parley::shm::body_offset(4);
+  constexpr std::size_t end_of_places = parley::shm::places_offset + 4 * sizeof(parley::shm::Place);
+  for (const auto& target : every_object()) {
+    const auto end = target.make().front().size();
+    for (auto word = offsetof(SegmentHeader, places_used); word < end; word += 4) {
+      if (word == sizeof(SegmentHeader)) word = parley::shm::places_offset;
+      if (word == end_of_places) word = body;
+      const auto outcome = strike_before_each_system_call(target, word);
+      CAPTURE(target.name);
+      CAPTURE(word);
+      CAPTURE(outcome.what);
+      CHECK(outcome.survived);
+    }
+  }
+}
+
+TEST_CASE("an object that is truncated while it is used is an error at most") {
+  const auto start = seed();
+  for (const auto& target : every_object()) {
+    check(target,
+          strike_at_random(target,
+                           {.seed = start, .duration = time_budget(2s, 60s), .truncates = true}));
+  }
+}
