@@ -113,8 +113,8 @@ auto Mutex::create(std::string_view name, const CreateOptions& options) -> Resul
 }
 
 auto Mutex::open(std::string_view name) -> Result<Mutex> {
-  return Mutex(PARLEY_TRY(State::of(
-      PARLEY_TRY(shm::Segment::open(name, shm::ObjectKind::mutex, shm::mutex_version)))));
+  return Mutex(PARLEY_TRY(
+      State::of(PARLEY_TRY(shm::Segment::open(name, shm::ObjectKind::mutex, shm::mutex_version)))));
 }
 
 auto Mutex::open_or_create(std::string_view name, const CreateOptions& options) -> Result<Mutex> {
@@ -122,22 +122,32 @@ auto Mutex::open_or_create(std::string_view name, const CreateOptions& options) 
 }
 
 auto Mutex::adopt(os::OwnedFd fd) -> Result<Mutex> {
-  return Mutex(PARLEY_TRY(State::of(PARLEY_TRY(
-      shm::Segment::adopt(std::move(fd), shm::ObjectKind::mutex, shm::mutex_version)))));
+  return Mutex(PARLEY_TRY(State::of(
+      PARLEY_TRY(shm::Segment::adopt(std::move(fd), shm::ObjectKind::mutex, shm::mutex_version)))));
 }
 
-auto Mutex::unlink(std::string_view name) -> Result<void> { return shm::Segment::unlink(name); }
+auto Mutex::unlink(std::string_view name) -> Result<void> {
+  return shm::Segment::unlink(name);
+}
 
-auto Mutex::descriptor() const noexcept -> os::BorrowedFd { return state_->segment().descriptor(); }
+auto Mutex::descriptor() const noexcept -> os::BorrowedFd {
+  return state_->segment().descriptor();
+}
 
 void Mutex::set_wait_strategy(WaitStrategy strategy) noexcept {
   state_->set_wait_strategy(strategy);
 }
 
-auto Mutex::acquire(Deadline deadline) -> Result<void> { return state_->acquire(deadline); }
+auto Mutex::acquire(Deadline deadline) -> Result<void> {
+  return state_->acquire(deadline);
+}
 
-auto Mutex::release() -> Result<void> { return state_->release(); }
+auto Mutex::release() -> Result<void> {
+  return state_->release();
+}
 
-auto Mutex::peer_died() const noexcept -> bool { return state_->inherited(); }
+auto Mutex::peer_died() const noexcept -> bool {
+  return state_->inherited();
+}
 
 }  // namespace parley

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "os/futex.hpp"
 #include "os/keeper.hpp"
 #include "shm/spin.hpp"
 
@@ -75,6 +74,8 @@ auto SemaphoreSet::State::bury_the_dead(Locked& locked) -> Result<void> {
     PARLEY_TRY(table_.bury(at));
     segment_.free_place(at);
   }
+  // One of them may have died before it woke those whom it served.
+  table_.wake_decided(locked.wakes);
   return table_.serve(locked.wakes);
 }
 
@@ -160,14 +161,17 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
       if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
         continue;
       }
-      woken = segment_.wait(state.futex_word(), shm::waiter_sleeps, deadline);
+      woken =
+          segment_.wait(state.futex_word(), shm::waiter_sleeps, shm::Segment::anybody, deadline);
     }
-    if (const auto dead = segment_.next_dead(0); dead < segment_.place_count()) {
+    if (segment_.next_dead(0) < segment_.place_count()) {
       Locked locked(*this);
-      if (locked.take(deadline)) {
+      const auto buried = locked.take(deadline);
+      if (buried) {
         static_cast<void>(close(locked));
       } else {
-        os::futex_wake(segment_.life(dead).futex_word(), 1);  // somebody else's turn
+        segment_.pass_on_deaths();
+        if (buried.error() != deadline.error()) woken = failure(buried.error());
       }
     }
     if (segment_.is_lost()) return failure(Error::corrupt);

@@ -203,6 +203,7 @@ auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
 }
 
 auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
+  if (is_removed()) return turn_away(wakes);
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
   SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
   Queue queue(*this);
@@ -250,6 +251,15 @@ auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
   return {};
 }
 
+void SemaphoreTable::wake_decided(WakeList& wakes) const noexcept {
+  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
+    const auto& state = waiter(i).state;
+    const auto seen = state.load_relaxed();  // it is the call that waits that reads what was done
+    const bool decided = seen != shm::waiter_free && (seen & shm::undecided_bits) == 0;
+    if (decided) wakes.add(state.futex_word());
+  }
+}
+
 auto SemaphoreTable::set(std::uint16_t first, std::span<const std::uint16_t> values,
                          std::uint32_t process) -> Result<void> {
   Transaction transaction(journal_);
@@ -266,6 +276,10 @@ auto SemaphoreTable::remove(WakeList& wakes) -> Result<void> {
   Transaction mark(journal_);
   mark.set(body().removed, 1);
   PARLEY_TRY(mark.commit());
+  return turn_away(wakes);
+}
+
+auto SemaphoreTable::turn_away(WakeList& wakes) -> Result<void> {
   for (Queue queue(*this); !queue.is_at_end();) {
     auto& record = *PARLEY_TRY(queue.here());
     const auto seen = record.state.load_acquire();

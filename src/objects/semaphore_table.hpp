@@ -120,14 +120,18 @@ class SemaphoreTable {
   /// Puts a call at the end of the queue: the index of its record. `no_space`: all are taken.
   auto enqueue(Operations operations, SemaphoreUser user) -> Result<std::uint32_t>;
 
-  /// Lets everybody proceed who can, in the queue's order, until nobody can.
+  /// Lets everybody proceed who can, in the queue's order, until nobody can. Once the set is
+  /// removed, turns everybody away.
   auto serve(WakeList& wakes) -> Result<void>;
+
+  /// Wakes all whose wait was decided and who have not seen it.
+  void wake_decided(WakeList& wakes) const noexcept;
 
   /// Sets values from `first` on.
   auto set(std::uint16_t first, std::span<const std::uint16_t> values, std::uint32_t process)
       -> Result<void>;
 
-  /// Marks the set removed and turns everybody away who waits.
+  /// Marks the set removed, and serves.
   auto remove(WakeList& wakes) -> Result<void>;
 
   /// Takes a dead participant out of the queue, and undoes what it wanted undone.
@@ -169,6 +173,7 @@ class SemaphoreTable {
              SemaphoreUser user) const;
   void note_operation() const;
   auto free_record() const -> Result<std::uint32_t>;
+  auto turn_away(WakeList& wakes) -> Result<void>;
   auto undo_all(std::uint32_t place) -> Result<void>;
 
   std::span<std::byte> body_;

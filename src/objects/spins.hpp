@@ -11,9 +11,12 @@ namespace parley {
 /// which is less than a sleep and a wake-up cost.
 constexpr auto spins_of(WaitStrategy strategy) noexcept -> std::uint32_t {
   switch (strategy) {
-    case WaitStrategy::block: return 0;
-    case WaitStrategy::spin: return ~std::uint32_t{0};
-    case WaitStrategy::adaptive: break;
+    case WaitStrategy::block:
+      return 0;
+    case WaitStrategy::spin:
+      return ~std::uint32_t{0};
+    case WaitStrategy::adaptive:
+      break;
   }
   return 200;
 }

@@ -25,16 +25,21 @@ void Latch::wake_next() noexcept {
   os::futex_wake(words_.sleepers.futex_word(), 1);
 }
 
+void Latch::give_up() noexcept {
+  wake_next();
+  segment_.pass_on_deaths();
+}
+
 auto Latch::is_held_by_the_dead() const noexcept -> bool {
   const std::uint32_t holder = words_.holder.load_relaxed() - 1;  // only a reason to look closely
   return holder < segment_.place_count() && is_dead(segment_.life(holder).load_relaxed());
 }
 
 /// Until it may be worth to look again. `sleepers` was set before the holder was last looked at.
-auto Latch::sleep(Deadline deadline) -> Result<void> {
+auto Latch::sleep(std::uint32_t holder, Deadline deadline) -> Result<void> {
   const bool fenced = segment_.is_fenced();
   const auto until = fenced ? deadline : sooner(deadline, unfenced_slice);
-  const auto woken = segment_.wait(words_.sleepers.futex_word(), 1, until);
+  const auto woken = segment_.wait(words_.sleepers.futex_word(), 1, holder, until);
   if (woken || woken.error() == Error::interrupted) return {};
   if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
   return woken;
@@ -56,7 +61,7 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
   for (int rounds = 0, strays = 0;; ++rounds) {
     // A peer that changes the words all the time could keep us here.
     if (rounds != 0 && deadline.has_passed()) {
-      wake_next();
+      give_up();
       return failure(deadline.error());
     }
     words_.sleepers.exchange_acq_rel(1);  // ASLEEP
@@ -81,8 +86,8 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
     constexpr int strays_at_most = 100;
     if (life == 0 && ++strays > strays_at_most) return failure(Error::corrupt);
     if (life == 0) continue;
-    if (const auto woken = sleep(deadline); !woken) {
-      wake_next();
+    if (const auto woken = sleep(holder, deadline); !woken) {
+      give_up();
       return failure(woken.error());
     }
   }

@@ -80,8 +80,14 @@ Segment::Segment(Segment&& other) noexcept
       process_(std::exchange(other.process_, nobody)) {}
 
 Segment::~Segment() {
-  leave();
-  if (fd_.is_open()) os::close_object(std::move(fd_));
+  if (!fd_.is_open()) return;
+  if (stands()) {
+    // Nobody may claim the place before the keeper has forgotten it: see os/keeper.hpp. Where a
+    // peer holds the lock for so long, it means ill, and harms none but those who trust it.
+    const auto lock = os::ClaimLock::acquire(fd_, Deadline::after(patience));
+    leave();
+  }
+  os::close_object(std::move(fd_));
 }
 
 auto Segment::create(const SegmentName& name, const SegmentShape& shape,
@@ -210,15 +216,22 @@ void Segment::leave() noexcept {
   if (place_ == 0) {
     life.store_release(0);  // nothing was left behind
   } else {
-    life.store_release(dead_life);
+    // Still with the keeper's thread id: whoever dies before the wake-up leaves it to the kernel.
+    life.store_release(life.load_relaxed() | dead_life);
   }
-  os::unwatch_life(life.futex_word());
   os::futex_wake(life.futex_word(), 1);
+  os::unwatch_life(life.futex_word());
   __atomic_store_n(&process_, nobody, __ATOMIC_RELEASE);
 }
 
-auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline) const
-    -> Result<void> {
+void Segment::pass_on_deaths() const noexcept {
+  for (auto at = next_dead(0); at < place_count_; at = next_dead(at + 1)) {
+    os::futex_wake(places_[at].life.futex_word(), 1);
+  }
+}
+
+auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, std::uint32_t whose,
+                   Deadline deadline) const -> Result<void> {
   // One more than can be watched tells futex_wait that there are too many.
   std::array<os::WatchedWord, os::watched_words_at_most + 1> words;
   words[0] = {.word = futex_word, .expected = expected};
@@ -229,8 +242,9 @@ auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, Dead
   for (std::uint32_t at = 0; at < end && count < words.size(); ++at) {
     if (at == place_) continue;
     const auto life = places_[at].life.load_acquire();
-    if (life != 0 && !is_dead(life))
-      words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
+    if (is_dead(life) && (whose == anybody || whose == at)) return {};
+    if (life == 0 || is_dead(life)) continue;
+    words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
   }
   const auto woken = os::futex_wait({words.data(), count}, deadline);
   // A peer that changes the words all the time could keep us here.

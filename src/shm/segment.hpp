@@ -119,12 +119,19 @@ class Segment {
   /// Makes a dead participant's place free again, after all that it held was cleaned up.
   void free_place(std::uint32_t at) noexcept;
 
-  /// Sleeps until the word is woken or no longer `expected`, or a participant dies or comes. Those
-  /// who are dead already are not watched. Whoever returns from here, for whatever reason, looks at
-  /// the word and at the dead: the kernel wakes one sleeper for a death, so it is nobody else's
-  /// turn. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
-  auto wait(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline) const
-      -> Result<void>;
+  /// Whose death ends a sleep, also where it has died already: a place, or all of them.
+  static constexpr std::uint32_t anybody = ~0U;
+
+  /// Sleeps until the word is woken or no longer `expected`, or a participant dies or comes. Does
+  /// not sleep where `whose` is dead already; others who are dead are not watched. Whoever returns
+  /// from here, for whatever reason, looks at the word and at the dead, or calls `pass_on_deaths`:
+  /// the kernel wakes one sleeper for a death, so it is nobody else's turn. `timed_out` or
+  /// `would_block` at the deadline, `interrupted` by a signal.
+  auto wait(const std::uint32_t* futex_word, std::uint32_t expected, std::uint32_t whose,
+            Deadline deadline) const -> Result<void>;
+
+  /// For a sleeper that gives up without burying the dead: wakes another for each of them.
+  void pass_on_deaths() const noexcept;
 
  private:
   Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept;
@@ -141,6 +148,7 @@ class Segment {
   [[nodiscard]] auto first_free() const noexcept -> std::uint32_t;
   void declare_strangers_dead(std::uint64_t inode);
   auto stand_at(std::uint32_t at) -> Result<void>;
+  /// Under the claim lock.
   void leave() noexcept;
 
   static constexpr std::uint32_t nobody = ~0U;

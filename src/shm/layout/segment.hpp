@@ -71,7 +71,8 @@ static_assert(std::is_standard_layout_v<SegmentHeader>);
 /// them and they change only when somebody comes, goes or dies.
 struct Place {
   /// 0: free. Else the thread id of the participant's keeper with FUTEX_WAITERS; or, once that is
-  /// dead, FUTEX_WAITERS | FUTEX_OWNER_DIED, set by the kernel, until what it left is cleaned up.
+  /// dead, FUTEX_WAITERS | FUTEX_OWNER_DIED, set by the kernel, until what it left is cleaned up. A
+  /// participant that leaves sets FUTEX_OWNER_DIED itself, beside the thread id.
   Atomic<std::uint32_t> life;
   /// How many participants have stood here. Written by whoever frees the place.
   Atomic<std::uint32_t> generation;
@@ -81,7 +82,7 @@ static_assert(offsetof(Place, generation) == 4);
 static_assert(sizeof(Place) == 8);
 static_assert(std::is_standard_layout_v<Place>);
 
-/// What a life word holds once its participant is dead. The same bits as FUTEX_WAITERS and
+/// What is set in a life word once its participant is dead. The same bits as FUTEX_WAITERS and
 /// FUTEX_OWNER_DIED, since it is the kernel that sets them.
 inline constexpr std::uint32_t dead_life = 0xc000'0000;
 
