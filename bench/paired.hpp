@@ -39,12 +39,10 @@ inline void print_heading(std::string_view ours, std::string_view theirs) {
   fmt::print("\n{:<44}{:>12}{:>12}{:>9}  {}\n", "", ours, theirs, "ratio", "middle half");
 }
 
-/// Times `ours` against `theirs` and prints a line: median nanoseconds of each, and the ratio.
+/// Prints a line: the medians of what each of the two gives, nanoseconds, and of their ratio.
 template <class Ours, class Theirs>
-void paired(std::string_view name, Ours ours, Theirs theirs) {
+void compare(std::string_view name, Ours our_sample, Theirs their_sample) {
   constexpr int rounds = 201;
-  constexpr double round_ns = 500'000;
-  const int count = std::max(1, static_cast<int>(round_ns / std::max(1.0, time_each(100, theirs))));
   std::vector<double> our_ns;
   std::vector<double> their_ns;
   std::vector<double> ratios;
@@ -52,11 +50,11 @@ void paired(std::string_view name, Ours ours, Theirs theirs) {
     double first = 0;
     double second = 0;
     if (round % 2 == 0) {
-      first = time_each(count, ours);
-      second = time_each(count, theirs);
+      first = our_sample();
+      second = their_sample();
     } else {
-      second = time_each(count, theirs);
-      first = time_each(count, ours);
+      second = their_sample();
+      first = our_sample();
     }
     our_ns.push_back(first);
     their_ns.push_back(second);
@@ -65,6 +63,14 @@ void paired(std::string_view name, Ours ours, Theirs theirs) {
   fmt::print("{:<44}{:>9.0f} ns{:>9.0f} ns{:>9.2f}  {:.2f} to {:.2f}\n", name,
              quantile(our_ns, 0.5), quantile(their_ns, 0.5), quantile(ratios, 0.5),
              quantile(ratios, 0.25), quantile(ratios, 0.75));
+}
+
+/// Times batches of `ours` against batches of `theirs`.
+template <class Ours, class Theirs>
+void paired(std::string_view name, Ours ours, Theirs theirs) {
+  constexpr double round_ns = 500'000;
+  const int count = std::max(1, static_cast<int>(round_ns / std::max(1.0, time_each(100, theirs))));
+  compare(name, [&] { return time_each(count, ours); }, [&] { return time_each(count, theirs); });
 }
 
 }  // namespace parley::bench
