@@ -49,6 +49,7 @@ auto posix_area() -> std::unique_ptr<Area>;
 auto memfd_area() -> std::unique_ptr<Area>;
 auto sysv_gate() -> std::unique_ptr<Gate>;
 auto posix_gate() -> std::unique_ptr<Gate>;
+auto parley_gate() -> std::unique_ptr<Gate>;
 
 auto guarded_memory(std::unique_ptr<Area> area, std::unique_ptr<Gate> gate)
     -> std::unique_ptr<Mechanism>;

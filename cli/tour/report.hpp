@@ -26,7 +26,7 @@ struct Results {
 
   [[nodiscard]] auto count(Verdict verdict) const -> std::size_t;
 
-  /// "14 of 15 mechanisms verified, 1 refused."
+  /// "15 of 16 mechanisms verified, 1 refused."
   [[nodiscard]] auto summary() const -> std::string;
 
   /// The greatest throughput of those that were verified; 0 if none was.
