@@ -102,9 +102,9 @@ void semaphore_sets() {
           keep(semop(theirs->id(), bare_give.data(), count));
         });
   };
-  line("SemaphoreSet: take and give, semop", 1, false);
-  line("SemaphoreSet: with undo, SEM_UNDO", 1, true);
-  line("SemaphoreSet: two at once, undo, SEM_UNDO", 2, true);
+  line("SemaphoreSet: take and give; semop", 1, false);
+  line("SemaphoreSet: the same with undo", 1, true);
+  line("SemaphoreSet: two at once with undo", 2, true);
 }
 
 void semaphore() {
@@ -112,7 +112,7 @@ void semaphore() {
   auto theirs = Shared<sem_t>::create().value();
   if (sem_init(&*theirs, 1, 1) != 0) return;
   paired(
-      "Semaphore: wait and post, sem_wait, sem_post",
+      "Semaphore: wait and post; sem_t",
       [&] {
         ours.wait(Deadline::never()).value();
         ours.post().value();
@@ -135,7 +135,7 @@ void mutex() {
   pthread_mutexattr_destroy(&attributes);
   if (!made) return;
   paired(
-      "Mutex: lock and unlock, robust pthread_mutex",
+      "Mutex: lock and unlock; robust pthread mutex",
       [&] {
         ours.acquire(Deadline::never()).value();
         ours.release().value();
@@ -222,53 +222,58 @@ class Turn {
   std::uint32_t word_ = 0;
 };
 
-/// Two hand-overs, there and back. The partners that have no part in a batch sleep.
+/// Two hand-overs, there and back, against those of two processes that do nothing else.
 void hand_over() {
   const auto available = processors();
   if (available.size() < 2) return fmt::print("hand-over: needs two processors\n");
-  const Pinned here(available[0]);
+  const auto here = available[0];
+  const Pinned pinned(here);
   auto turn = Shared<Turn>::create().value();
-  const Partner bare(available[1], [&] {
-    turn->await(1);
-    turn->pass(0);
-  });
-  const auto bare_round_trip = [&] {
-    turn->pass(1);
-    turn->await(0);
+  const auto line = [&](std::string_view name, std::size_t processor, auto ask, auto answer) {
+    const Partner ours(processor, answer);
+    const Partner bare(processor, [&] {
+      turn->await(1);
+      turn->pass(0);
+    });
+    paired(name, ask, [&] {
+      turn->pass(1);
+      turn->await(0);
+    });
   };
 
   auto there = Semaphore::create(0).value();
   auto back = Semaphore::create(0).value();
-  there.set_wait_strategy(WaitStrategy::block);
-  back.set_wait_strategy(WaitStrategy::block);
-  {
-    const Partner partner(available[1], [&] {
-      there.wait(Deadline::never()).value();
-      back.post().value();
-    });
-    paired(
-        "Semaphore: there and back asleep, bare futex",
-        [&] {
-          there.post().value();
-          back.wait(Deadline::never()).value();
-        },
-        bare_round_trip);
-  }
+  const auto ask = [&] {
+    there.post().value();
+    back.wait(Deadline::never()).value();
+  };
+  const auto answer = [&] {
+    there.wait(Deadline::never()).value();
+    back.post().value();
+  };
+  const auto use = [&](WaitStrategy strategy) {
+    there.set_wait_strategy(strategy);
+    back.set_wait_strategy(strategy);
+  };
+  use(WaitStrategy::block);
+  line("Semaphore: there and back, block; futex", available[1], ask, answer);
+  use(WaitStrategy::adaptive);
+  line("Semaphore: there and back, adaptive; futex", available[1], ask, answer);
+  line("Semaphore: the same on one processor", here, ask, answer);
 
   constexpr std::array<std::uint16_t, 2> nobody = {0, 0};
   auto set = SemaphoreSet::create(nobody).value();
   set.set_wait_strategy(WaitStrategy::block);
-  const Partner partner(available[1], [&] {
-    set.operate({.index = 0, .delta = -1}, Deadline::never()).value();
-    set.operate({.index = 1, .delta = 1}, Deadline::never()).value();
-  });
-  paired(
-      "SemaphoreSet: there and back asleep, futex",
+  line(
+      "SemaphoreSet: there and back, block; futex", available[1],
       [&] {
         set.operate({.index = 0, .delta = 1}, Deadline::never()).value();
         set.operate({.index = 1, .delta = -1}, Deadline::never()).value();
       },
-      bare_round_trip);
+      [&] {
+        set.operate({.index = 0, .delta = -1}, Deadline::never()).value();
+        set.operate({.index = 1, .delta = 1}, Deadline::never()).value();
+      });
 }
 
 auto now_ns() -> std::int64_t {
@@ -317,7 +322,7 @@ void kill_of_a_holder() {
     keep(semop(theirs->id(), &operation, 1));
   };
   compare(
-      "kill -9 of a holder until the next runs",
+      "kill -9 of a holder to the next; SEM_UNDO",
       [&] {
         const auto ns = time_after_kill([&] { ours.operate(take, Deadline::never()).value(); },
                                         [&] { return ours.waiting_for_increase(0).value() == 1; },
