@@ -82,7 +82,8 @@ auto hidden_with() -> const std::map<std::string, std::set<std::string>>& {
       {"pidfd_open", {"pidfd_open", "pidfd_send_signal", "pidfd_getfd"}},
       {"memfd_create",
        {"memfd_create", "seal_shrink", "seal_grow", "seal_write", "seal_future_write", "seal_seal",
-        "seal_exec", "memfd_noexec_seal", "memfd_exec", "memfd_hugetlb"}}};
+        "seal_exec", "memfd_noexec_seal", "memfd_exec", "memfd_hugetlb", "memfd_lock"}},
+      {"membarrier", {"membarrier"}}};
   return table;
 }
 

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include <parley/mutex.hpp>
+
 #include "os/sys.hpp"
 #include "support/descriptors.hpp"
 #include "support/temp_dir.hpp"
@@ -143,6 +145,35 @@ TEST_CASE("the user's runtime directory is looked for where the environment says
   REQUIRE(unsetenv("XDG_RUNTIME_DIR") == 0);
   CHECK(state().presence == Presence::missing);
   CHECK_FALSE(state().error);
+  if (before != nullptr) REQUIRE(setenv("XDG_RUNTIME_DIR", saved.c_str(), 1) == 0);
+}
+
+TEST_CASE(
+    "the directory of bare names is tried where the objects are, and must be the user's own") {
+  const auto directory = [] {
+    const auto features = probe_features();
+    return named(features, "object_directory");
+  };
+  const char* before = std::getenv("XDG_RUNTIME_DIR");
+  const std::string saved = before == nullptr ? "" : before;
+  const TempDir dir;
+  REQUIRE(setenv("XDG_RUNTIME_DIR", dir.path().c_str(), 1) == 0);
+  CHECK(directory().presence == Presence::present);
+  CHECK(directory().detail == dir / "parley");
+  CHECK(std::filesystem::is_empty(dir.path()));
+  REQUIRE(parley::Mutex::create("lock"));
+  CHECK(directory().presence == Presence::present);
+  std::filesystem::permissions(dir / "parley", std::filesystem::perms::group_read,
+                               std::filesystem::perm_options::add);
+  CHECK(parley::Mutex::open("lock").error() == Error::access_denied);
+  CHECK(directory().presence == Presence::missing);
+  std::filesystem::remove_all(dir / "parley");
+  std::filesystem::create_symlink("/tmp", dir / "parley");
+  CHECK(directory().presence == Presence::missing);
+  REQUIRE(setenv("XDG_RUNTIME_DIR", (dir / "nowhere").c_str(), 1) == 0);
+  CHECK(directory().error == Error::not_found);
+  REQUIRE(unsetenv("XDG_RUNTIME_DIR") == 0);
+  CHECK(directory().detail.starts_with("/dev/shm/parley-"));
   if (before != nullptr) REQUIRE(setenv("XDG_RUNTIME_DIR", saved.c_str(), 1) == 0);
 }
 

@@ -1,6 +1,7 @@
 // Probes of memory that is shared by descriptor, and of the places where its names are.
 #include <linux/memfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <climits>
@@ -113,6 +114,43 @@ auto memfd_secret() -> Result<Fact> {
 #else
   return failure(Error::no_such_call);
 #endif
+}
+
+auto memfd_lock() -> Result<Fact> {
+  const int fd = PARLEY_TRY(new_memfd(0));
+  struct flock first_byte{};
+  first_byte.l_type = F_WRLCK;
+  first_byte.l_whence = SEEK_SET;
+  first_byte.l_len = 1;
+  PARLEY_TRY(sys::call<::fcntl>(fd, F_SETLK, &first_byte));
+  const pid_t child = PARLEY_TRY(fork_quietly());
+  if (child == 0) sys::release<::_exit>(sys::call<::fcntl>(fd, F_SETLK, &first_byte) ? 1 : 0);
+  const int status = PARLEY_TRY(end_of(child));
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Fact{};
+  return told(Presence::missing, "accepted, but it excludes nobody");
+}
+
+/// The one that `os::object_path` chooses; where it is not there yet, what it is to be made in.
+auto object_directory() -> Result<Fact> {
+  std::array<char, PATH_MAX> path{};
+  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && runtime[0] == '/') {
+    static_cast<void>(std::snprintf(path.data(), path.size(), "%s/parley", runtime));
+  } else {
+    static_cast<void>(std::snprintf(path.data(), path.size(), "/dev/shm/parley-%u", geteuid()));
+  }
+  struct stat status{};
+  const auto there = sys::call<::lstat>(path.data(), &status);
+  if (!there && there.error() != Error::not_found) return failure(there.error());
+  Fact fact = told(Presence::present, "%s", path.data());
+  if (!there) {
+    path.at(std::string_view(path.data()).rfind('/')) = '\0';
+  } else if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() ||
+             (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return told(Presence::missing, "%s is not this user's own directory, mode 0700", path.data());
+  }
+  PARLEY_TRY(tmpfile_in(path.data()));
+  return fact;
 }
 
 auto runtime_dir_tmpfile() -> Result<Fact> {

@@ -60,14 +60,14 @@ inline auto end_of(pid_t child) -> Result<int> {
 using Probe = auto() -> Result<Fact>;
 
 // The system
-Probe linux_version, c_library, cores, proc_filesystem, pid_namespace;
+Probe linux_version, c_library, cores, proc_filesystem, boot_id, pid_namespace;
 // Sleeping and deaths
 Probe futex, futex_waitv, robust_list, wipe_on_fork, membarrier, pidfd_open, pidfd_send_signal,
     pidfd_getfd, clone3, close_range;
 // Memory
 Probe memfd_create, seal_shrink, seal_grow, seal_write, seal_future_write, seal_seal, seal_exec,
-    memfd_noexec_seal, memfd_exec, memfd_hugetlb, memfd_secret, runtime_dir_tmpfile,
-    dev_shm_tmpfile, tmp_tmpfile, dev_shm_size, dev_shm_free;
+    memfd_noexec_seal, memfd_exec, memfd_hugetlb, memfd_secret, memfd_lock, object_directory,
+    runtime_dir_tmpfile, dev_shm_tmpfile, tmp_tmpfile, dev_shm_size, dev_shm_free;
 // Sockets and pipes
 Probe descriptor_passing, peer_pidfd, message_pidfd, loopback_ipv4, loopback_ipv6, splice,
     write_nosignal, pipe_max_size, io_uring;

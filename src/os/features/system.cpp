@@ -16,6 +16,7 @@
 #endif
 
 #include "os/features/probe.hpp"
+#include "os/object_file.hpp"
 
 namespace parley::os::probe {
 namespace {
@@ -125,6 +126,11 @@ auto cores() -> Result<Fact> {
 auto proc_filesystem() -> Result<Fact> {
   PARLEY_TRY(sys::call<::access>("/proc/self/fd", R_OK | X_OK));
   return Fact{};
+}
+
+auto boot_id() -> Result<Fact> {
+  if (os::boot_id() != std::array<std::byte, 16>{}) return Fact{};
+  return told(Presence::missing, "/proc/sys/kernel/random/boot_id does not tell");
 }
 
 auto pid_namespace() -> Result<Fact> {

@@ -20,7 +20,8 @@ constexpr auto none = Unit::none;
 constexpr auto count = Unit::count;
 constexpr auto bytes = Unit::bytes;
 
-constexpr std::string_view unsealed = "a peer can take shared memory away: SIGBUS";
+constexpr std::string_view no_objects = "objects in shared memory";
+constexpr std::string_view no_unnamed = "objects without a name";
 constexpr std::string_view no_sysv = "this System V mechanism, and its stops of the tour";
 constexpr std::string_view no_posix = "this POSIX mechanism, and its stops of the tour";
 constexpr std::string_view no_named = "objects with a path in this directory";
@@ -33,19 +34,21 @@ constexpr Entry table[] = {
      "each exchange costs a switch of processes"},
     {system_group, "proc", needed, none, proc_filesystem,
      "opening FIFOs, naming finished files, read-only descriptors", "all of these"},
+    {system_group, "boot_id", improves, none, boot_id,
+     "knowing that nobody who used an object's file outlived a restart",
+     "what they held in it stays held"},
     {system_group, "pid_namespace", improves, none, pid_namespace,
      "telling whether process ids of peers mean anything here", "nothing"},
 
-    {sleeping, "futex", needed, none, futex, "sleeping and waking", "objects in shared memory"},
+    {sleeping, "futex", needed, none, futex, "sleeping and waking", no_objects},
     {sleeping, "futex_waitv", improves, none, futex_waitv,
-     "waiting for data and for deaths at once",
-     "a sleeper learns of a death only after a slice of time"},
+     "waiting for data and for deaths at once", "sleepers that look for deaths every 5 ms"},
     {sleeping, "robust_list", needed, none, robust_list, "the kernel's mark of a death",
-     "nobody learns of a death"},
-    {sleeping, "madv_wipeonfork", needed, none, wipe_on_fork, "noticing a fork",
-     "a forked child acts as its parent"},
-    {sleeping, "membarrier", improves, none, membarrier, "cheap fences on the side that is busy",
-     "a fence on each operation"},
+     no_objects},
+    {sleeping, "madv_wipeonfork", needed, none, wipe_on_fork, "noticing a fork", no_objects},
+    {sleeping, "membarrier", improves, none, membarrier,
+     "knowing that the dead have stopped; fences on the side that sleeps only",
+     "1 ms before each repair, and sleepers that look again every 2 ms"},
     {sleeping, "pidfd_open", improves, none, pidfd_open,
      "holding a child of fork, watching a process without its id's races",
      "Child::fork, and the deaths of peers without shared memory"},
@@ -58,16 +61,15 @@ constexpr Entry table[] = {
     {sleeping, "close_range", improves, none, close_range,
      "starting a child with no descriptors but the stated ones", "a walk through /proc/self/fd"},
 
-    {memory, "memfd_create", needed, none, memfd_create, "every object without a name",
-     "such objects"},
+    {memory, "memfd_create", needed, none, memfd_create, "every object without a name", no_unnamed},
     {memory, "seal_shrink", needed, none, seal_shrink, "memory that no peer can truncate",
-     unsealed},
-    {memory, "seal_grow", needed, none, seal_grow, "memory that no peer can grow", unsealed},
+     no_unnamed},
+    {memory, "seal_grow", needed, none, seal_grow, "memory that no peer can grow", no_unnamed},
     {memory, "seal_write", improves, none, seal_write, "large messages as finished memory",
      "a copy of each large message"},
     {memory, "seal_future_write", needed, none, seal_future_write,
      "memory that only its maker writes", "channels between processes that distrust each other"},
-    {memory, "seal_seal", needed, none, seal_seal, "seals that are final", "the same"},
+    {memory, "seal_seal", needed, none, seal_seal, "seals that are final", no_unnamed},
     {memory, "seal_exec", improves, none, seal_exec, "memory that cannot become a program",
      "that guard"},
     {memory, "memfd_noexec_seal", improves, none, memfd_noexec_seal,
@@ -78,6 +80,10 @@ constexpr Entry table[] = {
      "more misses of the address cache"},
     {memory, "memfd_secret", improves, none, memfd_secret, "memory that the kernel cannot read",
      "secret memory"},
+    {memory, "memfd_lock", needed, none, memfd_lock, "coming to an object one at a time",
+     no_objects},
+    {memory, "object_directory", improves, none, object_directory, "objects with a bare name",
+     "such objects; a path in another directory may do"},
     {memory, "tmpfile_runtime_dir", improves, none, runtime_dir_tmpfile, "named objects of a user",
      no_named},
     {memory, "tmpfile_dev_shm", improves, none, dev_shm_tmpfile, "named objects in memory",
