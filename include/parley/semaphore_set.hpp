@@ -94,8 +94,10 @@ class SemaphoreSet {
 
   /// All operations at once or none, tried in their order, each seeing the effect of those before
   /// it. The first that cannot proceed decides: with `no_wait` the call ends with `would_block`,
-  /// else it waits for that one, until the deadline. Waiters are served first come, first served,
-  /// but one that cannot proceed does not hold up later ones that can.
+  /// else it waits for that one, until the deadline; a call that waits and then comes to one with
+  /// `no_wait` that cannot proceed ends with `would_block`, too. Waiters are served first come,
+  /// first served, but those that only wait for zero before the others, as in Linux; and one that
+  /// cannot proceed does not hold up later ones that can.
   ///
   /// `removed` if the set is removed; `invalid` without any operation, or for `undo` in a set
   /// without; EFBIG for an index outside of the set; `too_big` for more operations than the set

@@ -153,9 +153,8 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
     if (seen != shm::waiter_waits && seen != shm::waiter_sleeps) break;
     Result<void> woken;
     if (looks < spins_) {
-      constexpr std::uint32_t looks_between_clocks = 1024;
-      shm::pause_processor();
-      if (++looks % looks_between_clocks != 0) continue;
+      shm::pause_between_looks(looks);
+      if (++looks % shm::looks_between_clocks != 0) continue;
       if (deadline.has_passed()) woken = failure(deadline.error());
     } else {
       if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {

@@ -46,11 +46,10 @@ auto Latch::sleep(std::uint32_t holder, Deadline deadline) -> Result<void> {
 }
 
 auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found> {
-  constexpr std::uint32_t looks_between_clocks = 1024;
   for (; spins > 0; --spins) {
     if (spins % looks_between_clocks == 0 && (deadline.has_passed() || is_held_by_the_dead()))
       break;
-    pause_processor();
+    pause_between_looks(spins);
     std::uint32_t expected = 0;
     // No order: the exchange makes it, where the latch looks free.
     if (words_.holder.load_relaxed() == 0 &&
