@@ -125,7 +125,7 @@ auto Comparison::sleepers(World world) -> std::size_t {
     return status ? status->waiting : 0;
   }
   std::size_t count = 0;
-  for (std::uint16_t i = 0; i < kernel_set_.count(); ++i) {
+  for (std::uint16_t i = 0; i < count(); ++i) {
     count += kernel_set_.waiting_for_increase(i).value_or(0);
     count += kernel_set_.waiting_for_zero(i).value_or(0);
   }
@@ -229,7 +229,7 @@ void Comparison::compare_state() {
     if (blocked_[who] && waits_for_several_zeros_[who]) counts_are_of_now = false;
   }
   same("values", kernel_set_.values(), our_set_.values());
-  for (std::uint16_t i = 0; i < kernel_set_.count(); ++i) {
+  for (std::uint16_t i = 0; i < count(); ++i) {
     const auto at = " of [" + std::to_string(i) + "]";
     same(("value" + at).c_str(), kernel_set_.value(i), our_set_.value(i));
     same(("last process" + at).c_str(), kernel_set_.last_process(i), our_set_.last_process(i));

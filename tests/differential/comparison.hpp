@@ -54,6 +54,9 @@ class Comparison {
   void tell(World world, std::size_t who, const Command& command, Answers& answers);
   /// Until nobody of those who were told something is on the way.
   void settle(World world, Answers& answers, const Answers* expected);
+  [[nodiscard]] auto count() const -> std::uint16_t {
+    return static_cast<std::uint16_t>(kernel_set_.count());
+  }
   auto sleepers(World world) -> std::size_t;
   void compare(const Answers& kernel, const Answers& ours);
   void compare_state();

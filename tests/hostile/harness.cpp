@@ -17,6 +17,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "shm/layout/segment.hpp"
 #include "shm/segment.hpp"
@@ -25,6 +26,9 @@ namespace parley::test {
 namespace {
 
 using namespace std::chrono_literals;
+
+/// A victim that spins until its deadline loads without end.
+constexpr std::size_t loads_at_most = 3000;
 
 /// What a busy machine may take from a process.
 constexpr std::chrono::milliseconds slack{2000};
@@ -382,6 +386,79 @@ auto strike_before_each_system_call(const Target& target, std::size_t offset) ->
           });
           target.exercise(os::duplicate(fd).value(), victim);
           seam::director = nullptr;
+        }
+      },
+      [](Log&) { usleep(10'000); });
+}
+
+namespace {
+
+/// Changes the word that the victim is about to load for the n-th time.
+class Liar : public seam::Director {
+ public:
+  Liar(Log& log, const Target& target, std::size_t size_bytes, std::mt19937_64& random)
+      : log_(log), target_(target), size_(size_bytes), random_(random) {}
+  void before(seam::Step step, const volatile void* word) override {
+    if (step != seam::Step::load || ++loads_ != lie_at) return;
+    const auto address = reinterpret_cast<std::uintptr_t>(word);
+    if (address % 8 == 0 && random_() % 2 == 0) {
+      lie<std::uint64_t>(address);
+    } else {
+      lie<std::uint32_t>(address);
+    }
+  }
+  /// Whether there was an n-th load; begins anew.
+  auto restart() -> bool { return std::exchange(loads_, 0) >= lie_at; }
+
+  std::size_t lie_at = 1;
+
+ private:
+  template <class Word>
+  void lie(std::uintptr_t address) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    auto& word = *reinterpret_cast<volatile Word*>(address);
+    const auto values = values_for<Word>(word, 0, 0, size_);
+    const auto value =
+        *std::next(values.begin(), static_cast<std::ptrdiff_t>(random_() % values.size()));
+    std::snprintf(log_.strike.data(), log_.strike.size(), "%s: load %zu finds %llx", target_.name,
+                  lie_at, static_cast<unsigned long long>(value));
+    word = value;
+    ++log_.strikes;
+  }
+
+  Log& log_;
+  const Target& target_;
+  std::size_t size_;
+  std::mt19937_64& random_;
+  std::size_t loads_ = 0;
+};
+
+}  // namespace
+
+auto strike_before_each_load(const Target& target, std::uint64_t seed, std::size_t values_per_load)
+    -> Outcome {
+  return watch(
+      [&](Log& log) {
+        auto images = target.make();
+        const auto fd = new_object(images.front().size(), false);
+        images = adapted(std::move(images), fd);
+        const Grip grip(fd, images.front().size());
+        std::mt19937_64 random(seed);
+        constexpr std::chrono::milliseconds patience{1};
+        shm::patience = patience;
+        Liar liar(log, target, images.front().size(), random);
+        for (const auto& image : images) {
+          bool more = true;
+          for (liar.lie_at = 1; more; ++liar.lie_at) {
+            for (std::size_t i = 0; more && i < values_per_load; ++i) {
+              grip.restore(image);
+              Victim victim(log, patience, [] {});
+              seam::director = &liar;
+              target.exercise(os::duplicate(fd).value(), victim);
+              seam::director = nullptr;
+              more = liar.restart() && liar.lie_at < loads_at_most;
+            }
+          }
         }
       },
       [](Log&) { usleep(10'000); });

@@ -36,17 +36,25 @@ class Victim {
   /// A call that waits until the deadline at most. It must come back by then, with success or with
   /// an error that is one of an object's.
   template <class Call>
-  auto call(const char* name, Deadline deadline, Call call) {
+  void call(const char* name, Deadline deadline, Call call) {
     begin(name, deadline.is_now() ? Deadline::after(patience_) : deadline);
-    auto result = call();
+    const auto result = call();
     end(result ? Error{} : result.error());
-    return result;
   }
 
   /// A call without a deadline: it may be as patient as the library is.
   template <class Call>
-  auto call(const char* name, Call call) {
-    return this->call(name, Deadline::now(), call);
+  void call(const char* name, Call call) {
+    this->call(name, Deadline::now(), call);
+  }
+
+  /// Such a call for the object itself.
+  template <class Adopt>
+  auto adopt(Adopt adopt) {
+    begin("adopt", Deadline::after(patience_));
+    auto object = adopt();
+    end(object ? Error{} : object.error());
+    return object;
   }
 
   /// Where it is attached: the moment for those peers who strike once.
@@ -93,6 +101,11 @@ auto strike_each_word(const Target& target) -> Outcome;
 /// The one word of 32 bits is another one at each system call of the victim, in an object that is
 /// else whole: so no sleep on it ever begins.
 auto strike_before_each_system_call(const Target& target, std::size_t offset) -> Outcome;
+
+/// The first, second, third … load of the victim finds another value than the peer wrote before: so
+/// what is checked and then read again shows.
+auto strike_before_each_load(const Target& target, std::uint64_t seed, std::size_t values_per_load)
+    -> Outcome;
 
 struct Siege {
   std::uint64_t seed;

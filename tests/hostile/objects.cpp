@@ -58,7 +58,7 @@ auto set_images(std::size_t count, bool undo) -> std::vector<Image> {
 
 void exercise_set(os::OwnedFd fd, Victim& victim) {
   const auto briefly = [] { return Deadline::after(50us); };
-  auto adopted = victim.call("adopt", [&] { return SemaphoreSet::adopt(std::move(fd)); });
+  auto adopted = victim.adopt([&] { return SemaphoreSet::adopt(std::move(fd)); });
   if (!adopted) return;
   auto& set = *adopted;
   const bool undo = set.has_undo();
@@ -110,7 +110,7 @@ auto mutex_images() -> std::vector<Image> {
 }
 
 void exercise_mutex(os::OwnedFd fd, Victim& victim) {
-  auto adopted = victim.call("adopt", [&] { return Mutex::adopt(std::move(fd)); });
+  auto adopted = victim.adopt([&] { return Mutex::adopt(std::move(fd)); });
   if (!adopted) return;
   auto& mutex = *adopted;
   victim.is_attached();

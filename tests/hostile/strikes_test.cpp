@@ -70,6 +70,13 @@ TEST_CASE("a word that changes at every system call keeps nobody past the deadli
   }
 }
 
+TEST_CASE("whatever any one load finds, every call ends by its deadline") {
+  const auto start = seed();
+  for (const auto& target : every_object()) {
+    check(target, strike_before_each_load(target, start, is_full_run() ? 50 : 2));
+  }
+}
+
 TEST_CASE("an object that is truncated while it is used is an error at most") {
   const auto start = seed();
   for (const auto& target : every_object()) {
