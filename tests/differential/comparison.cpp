@@ -124,12 +124,12 @@ auto Comparison::sleepers(World world) -> std::size_t {
     const auto status = our_set_.status();
     return status ? status->waiting : 0;
   }
-  std::size_t count = 0;
+  std::size_t asleep = 0;
   for (std::uint16_t i = 0; i < count(); ++i) {
-    count += kernel_set_.waiting_for_increase(i).value_or(0);
-    count += kernel_set_.waiting_for_zero(i).value_or(0);
+    asleep += kernel_set_.waiting_for_increase(i).value_or(0);
+    asleep += kernel_set_.waiting_for_zero(i).value_or(0);
   }
-  return count;
+  return asleep;
 }
 
 void Comparison::settle(World world, Answers& answers, const Answers* expected) {
