@@ -189,7 +189,8 @@ auto SharedMemory::size_bytes() const -> Result<std::size_t> {
 auto SharedMemory::grow(std::size_t size_bytes) -> Result<void> {
   if (read_only_) return failure(Error::access_denied);
   if (!growable_) return failure(Error::not_permitted);
-  // One at a time: whoever fails gives back memory that another has just been promised.
+  // One at a time: the file and the header are looked at and changed together, and who finds no
+  // space may give back what another has just been promised.
   const auto lock = PARLEY_TRY(os::ClaimLock::acquire(fd_, Deadline::after(shm::patience)));
   const auto status = PARLEY_TRY(os::object_status(fd_));
   const auto region = PARLEY_TRY(map_header(fd_, status, os::Access::read_write));

@@ -137,6 +137,8 @@ auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus> {
     return failure(Error::invalid);
   }
   const auto seals = seals_of(fd);
+  // `invalid`: a file of a filesystem that has no seals.
+  if (!seals && seals.error() != Error::invalid) return failure(seals.error());
   return ObjectFileStatus{.size_bytes = static_cast<std::size_t>(status.st_size),
                           .page_bytes = static_cast<std::size_t>(status.st_blksize),
                           .inode = status.st_ino,
