@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -26,6 +27,8 @@ struct SharedMemoryOptions {
   bool growable = false;
   /// For memory without a name. Its sizes are then multiples of the page's.
   os::HugePages huge_pages = os::HugePages::none;
+  /// Writes what the memory starts with, before anybody else can see it. Without it: zeros.
+  std::function<void(std::span<std::byte>)> fill = {};
 };
 
 /// What every mapping of shared memory can do. Not used by itself. Unmapped when it goes; it needs
@@ -78,7 +81,7 @@ class SharedReadMapping : public MappedSharedMemory {
   [[nodiscard]] auto bytes() const noexcept -> std::span<const std::byte> { return body(); }
 
   /// The bytes as values of a type that can be copied byte by byte; nothing orders what several
-  /// processes do with them, but std::atomic_ref does. `invalid` where the range does not begin at
+  /// processes do with them, but atomic_ref does. `invalid` where the range does not begin at
   /// a multiple of the type's alignment or is not some whole number of values; `out_of_range` where
   /// it leaves the memory.
   template <class T>
@@ -107,7 +110,7 @@ class SharedMapping : public MappedSharedMemory {
   using MappedSharedMemory::MappedSharedMemory;
 };
 
-/// Memory for several processes, zeros at first. What all objects have in common, also the errors
+/// Memory for several processes. What all objects have in common, also the errors
 /// of `create`, `open` and `adopt`: object.hpp; but nobody takes part in this one, and no thread is
 /// started: who dies leaves what it wrote.
 ///

@@ -111,6 +111,7 @@ auto SharedMemory::make(std::string_view name, const SharedMemoryOptions& option
   }
   if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = !options.growable}));
   auto memory = PARLEY_TRY(of(std::move(fd)));
+  if (options.fill) options.fill(PARLEY_TRY(memory.map()).bytes());
   if (named) PARLEY_TRY(os::publish(memory.fd_, path));
   return memory;
 }

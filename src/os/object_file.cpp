@@ -40,6 +40,12 @@ auto directory_of(const std::string& path) -> std::string {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+/// A name that cannot be opened and cannot be given to another either.
+auto leads_nowhere(const std::string& path) -> bool {
+  struct stat status{};
+  return sys::call<::lstat>(path.c_str(), &status) && S_ISLNK(status.st_mode);
+}
+
 /// One hexadecimal digit; 16 for anything else.
 auto digit(char c) -> unsigned {
   if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
@@ -115,10 +121,11 @@ auto open_object(const std::string& path, Access access) -> Result<OwnedFd> {
       (access == Access::read_write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   const auto opened = sys::call<::open>(path.c_str(), flags, mode_t{0});
   if (opened) return OwnedFd::from_number(*opened);
-  // What open(2) says of directories, of sockets, and of devices that nobody drives.
+  // What open(2) says of directories, of sockets and of devices that nobody drives; and links.
   const bool not_a_file = opened.error() == static_cast<Error>(EISDIR) ||
                           opened.error() == static_cast<Error>(ENXIO) ||
-                          opened.error() == static_cast<Error>(ENODEV);
+                          opened.error() == static_cast<Error>(ENODEV) ||
+                          (opened.error() == Error::not_found && leads_nowhere(path));
   return failure(not_a_file ? Error::invalid : opened.error());
 }
 

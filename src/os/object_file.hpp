@@ -44,7 +44,7 @@ auto unlink_object(const std::string& path) -> Result<void>;
 
 enum class Access { read_only, read_write };
 
-/// Opens an object's file. `invalid` if it is not a regular file.
+/// Opens an object's file. `invalid` for a directory, a socket, and a link that leads nowhere.
 auto open_object(const std::string& path, Access access) -> Result<OwnedFd>;
 
 /// A descriptor of the same object that cannot write. Needs /proc.

@@ -23,7 +23,7 @@ using parley::test::mappings_of;
 using parley::test::Outcome;
 using parley::test::TempDir;
 
-constexpr parley::SharedMemoryOptions growable{.size_bytes = 100, .growable = true};
+const parley::SharedMemoryOptions growable{.size_bytes = 100, .growable = true};
 
 auto outcome_of(const Result<SharedMemory>& made) -> Outcome {
   if (!made) return parley::failure(made.error());

@@ -89,6 +89,18 @@ TEST_CASE("what is written through one handle is read through another") {
   CHECK(read_text(same, 4) == "once");
 }
 
+TEST_CASE("memory starts with what its creator fills it with") {
+  const TempDir dir;
+  const parley::SharedMemoryOptions options{.size_bytes = 5,
+                                            .fill = [](std::span<std::byte> bytes) {
+                                              CHECK(bytes.size() == 5);
+                                              std::ranges::copy(bytes_of("first"), bytes.begin());
+                                            }};
+  CHECK(read_text(SharedMemory::create(options).value(), 5) == "first");
+  REQUIRE(SharedMemory::create(dir / "memory", options));
+  CHECK(read_text(SharedMemory::open(dir / "memory").value(), 5) == "first");
+}
+
 TEST_CASE("memory of no bytes, or of more than there can be, is not made") {
   constexpr auto most = std::numeric_limits<std::size_t>::max();
   const TempDir dir;
