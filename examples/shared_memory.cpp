@@ -27,19 +27,20 @@ auto main() -> int {
   memory.seal().value();
 
   // Any process that is handed the descriptor can do what this one does.
-  auto child =
-      parley::os::Child::fork([&] {
-        const auto received =
-            SharedMemory::adopt(parley::os::duplicate(memory.descriptor()).value()).value();
-        // Sealed: what is checked now stays so.
-        if (!received.is_sealed().value()) return 1;
-        if (received.map().error() != Error::not_permitted) return 1;
-        const auto mapping = received.map_read_only().value();
-        std::uint32_t people = 0;
-        for (const Town& town : mapping.as<Town>().value()) people += town.people;
-        std::printf("%u people\n", people);
-        std::fflush(stdout);
-        return 0;
-      }).value();
+  const auto count_people = [&] {
+    const auto received =
+        SharedMemory::adopt(parley::os::duplicate(memory.descriptor()).value()).value();
+    // Sealed: what is checked now stays so.
+    if (!received.is_sealed().value()) return 1;
+    if (received.map().error() != Error::not_permitted) return 1;
+    const auto mapping = received.map_read_only().value();
+    const auto towns = mapping.as<Town>().value();
+    std::uint32_t people = 0;
+    for (const Town& town : towns) people += town.people;
+    std::printf("%u people\n", people);
+    std::fflush(stdout);
+    return 0;
+  };
+  auto child = parley::os::Child::fork(count_people).value();
   return child.wait(Deadline::after(10s)).value().succeeded() ? 0 : 1;
 }

@@ -40,10 +40,18 @@ auto directory_of(const std::string& path) -> std::string {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-/// A name that cannot be opened and cannot be given to another either.
-auto leads_nowhere(const std::string& path) -> bool {
+/// Why there is no object to open. `not_found` means that the name can be given to one, which is
+/// not so for a link that leads nowhere.
+auto why_not_open(const std::string& path, Error error) -> Error {
+  // What open(2) says of directories, of sockets, and of devices that nobody drives.
+  const bool not_a_file = error == static_cast<Error>(EISDIR) ||
+                          error == static_cast<Error>(ENXIO) || error == static_cast<Error>(ENODEV);
+  if (not_a_file) return Error::invalid;
+  if (error != Error::not_found) return error;
   struct stat status{};
-  return sys::call<::lstat>(path.c_str(), &status) && S_ISLNK(status.st_mode);
+  const auto found = sys::call<::lstat>(path.c_str(), &status);
+  if (!found) return found.error();
+  return S_ISLNK(status.st_mode) ? Error::invalid : error;
 }
 
 /// One hexadecimal digit; 16 for anything else.
@@ -121,12 +129,7 @@ auto open_object(const std::string& path, Access access) -> Result<OwnedFd> {
       (access == Access::read_write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   const auto opened = sys::call<::open>(path.c_str(), flags, mode_t{0});
   if (opened) return OwnedFd::from_number(*opened);
-  // What open(2) says of directories, of sockets and of devices that nobody drives; and links.
-  const bool not_a_file = opened.error() == static_cast<Error>(EISDIR) ||
-                          opened.error() == static_cast<Error>(ENXIO) ||
-                          opened.error() == static_cast<Error>(ENODEV) ||
-                          (opened.error() == Error::not_found && leads_nowhere(path));
-  return failure(not_a_file ? Error::invalid : opened.error());
+  return failure(why_not_open(path, opened.error()));
 }
 
 auto reopen_read_only(BorrowedFd fd) -> Result<OwnedFd> {
