@@ -137,8 +137,48 @@ void compare_numbers(const std::string& name, const std::string& head, const Num
 
 constexpr auto constants = "| constant | value |";
 
-auto number_of(ObjectKind kind) -> std::uint64_t {
-  return static_cast<std::uint64_t>(kind);
+// Without a default, so that the compiler misses a value that is not here, and so on the page.
+auto name_of(ObjectKind kind) -> std::string {
+  switch (kind) {
+    case ObjectKind::semaphore_set:
+      return "ObjectKind::semaphore_set";
+    case ObjectKind::mutex:
+      return "ObjectKind::mutex";
+    case ObjectKind::shared_memory:
+      return "ObjectKind::shared_memory";
+  }
+  return {};
+}
+
+auto name_of(WaiterState state) -> std::string {
+  switch (state) {
+    case waiter_free:
+      return "waiter_free";
+    case waiter_waits:
+      return "waiter_waits";
+    case waiter_cancelled:
+      return "waiter_cancelled";
+    case waiter_sleeps:
+      return "waiter_sleeps";
+    case waiter_granted:
+      return "waiter_granted";
+    case waiter_removed:
+      return "waiter_removed";
+    case waiter_overflow:
+      return "waiter_overflow";
+    case waiter_refused:
+      return "waiter_refused";
+  }
+  return {};
+}
+
+/// All values of an enumeration that have a name, up to a number that none reaches.
+template <class Enumeration>
+void add_names(Numbers& numbers) {
+  for (std::uint32_t value = 0; value < 1024; ++value) {
+    const auto name = name_of(static_cast<Enumeration>(value));
+    if (!name.empty()) numbers[name] = value;
+  }
 }
 
 auto header() -> Layout {
@@ -206,16 +246,11 @@ auto shared_memory_header() -> Layout {
 
 TEST_CASE("the page of the segment is the code's layout") {
   compare_structs("segment", {header(), place()});
-  compare_numbers("segment", constants,
-                  {{"segment_magic", segment_magic},
-                   {"segment_version", segment_version},
-                   {"ObjectKind::semaphore_set", number_of(ObjectKind::semaphore_set)},
-                   {"ObjectKind::mutex", number_of(ObjectKind::mutex)},
-                   {"ObjectKind::shared_memory", number_of(ObjectKind::shared_memory)},
-                   {"places_offset", places_offset},
-                   {"body_alignment", body_alignment},
-                   {"places_at_most", places_at_most},
-                   {"dead_life", dead_life}});
+  Numbers numbers{{"segment_magic", segment_magic},   {"segment_version", segment_version},
+                  {"places_offset", places_offset},   {"body_alignment", body_alignment},
+                  {"places_at_most", places_at_most}, {"dead_life", dead_life}};
+  add_names<ObjectKind>(numbers);
+  compare_numbers("segment", constants, numbers);
   compare_numbers("segment", "| places | body_offset |",
                   {{"2", body_offset(2)},
                    {"496", body_offset(496)},
@@ -230,17 +265,11 @@ TEST_CASE("the page of the latch and the journal is the code's layout") {
 
 TEST_CASE("the page of the semaphore set is the code's layout") {
   compare_structs("semaphore_set", {set_body(), semaphore_word(), semaphore_waiter()});
-  compare_numbers("semaphore_set", constants,
-                  {{"semaphore_set_version", semaphore_set_version},
-                   {"value_bits", value_bits},
-                   {"under_latch", under_latch},
-                   {"waiter_free", waiter_free},
-                   {"waiter_waits", waiter_waits},
-                   {"waiter_cancelled", waiter_cancelled},
-                   {"waiter_sleeps", waiter_sleeps},
-                   {"waiter_granted", waiter_granted},
-                   {"waiter_removed", waiter_removed},
-                   {"waiter_overflow", waiter_overflow}});
+  Numbers numbers{{"semaphore_set_version", semaphore_set_version},
+                  {"value_bits", value_bits},
+                  {"under_latch", under_latch}};
+  add_names<WaiterState>(numbers);
+  compare_numbers("semaphore_set", constants, numbers);
   constexpr SemaphoreSetShape shape{.count = 3, .operations = 2, .waiters = 4, .place_count = 5};
   compare_numbers("semaphore_set", "| part | offset |",
                   {{"journal entries", sizeof(SemaphoreSetBody)},
