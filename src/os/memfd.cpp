@@ -6,29 +6,20 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
-#include <array>
 #include <string>
 #include <utility>
 
+#include "os/object_file.hpp"
+#include "os/seals.hpp"
 #include "os/sys.hpp"
 
 namespace parley::os {
 namespace {
 
 // Younger than some C libraries that this is built with.
-constexpr int seal_exec = 0x20;
 constexpr unsigned memfd_noexec_seal = 0x8;
 constexpr unsigned memfd_exec = 0x10;
 constexpr unsigned long secret_memory_filesystem = 0x5345434d;
-
-constexpr std::array<std::pair<bool Seals::*, int>, 6> seal_bits{{
-    {&Seals::shrink, F_SEAL_SHRINK},
-    {&Seals::grow, F_SEAL_GROW},
-    {&Seals::write, F_SEAL_WRITE},
-    {&Seals::future_write, F_SEAL_FUTURE_WRITE},
-    {&Seals::exec, seal_exec},
-    {&Seals::seal, F_SEAL_SEAL},
-}};
 
 auto memfd_flags(const MemfdOptions& options) -> unsigned {
   unsigned flags = MFD_CLOEXEC;
@@ -95,23 +86,15 @@ auto Memfd::adopt(OwnedFd fd) -> Result<Memfd> {
 }
 
 auto Memfd::add_seals(const Seals& seals) -> Result<void> {
-  int bits = 0;
-  for (const auto& [seal, bit] : seal_bits) bits |= seals.*seal ? bit : 0;
-  PARLEY_TRY(sys::call<::fcntl>(fd().number(), F_ADD_SEALS, bits));
-  return {};
+  return os::add_seals(fd(), seals);
 }
 
 auto Memfd::seals() const -> Result<Seals> {
-  const int bits = PARLEY_TRY(sys::call<::fcntl>(fd().number(), F_GET_SEALS));
-  Seals seals;
-  for (const auto& [seal, bit] : seal_bits) seals.*seal = (bits & bit) != 0;
-  return seals;
+  return seals_of(fd());
 }
 
 auto Memfd::reopen_read_only() const -> Result<ReadOnlyMemory> {
-  const std::string path = "/proc/self/fd/" + std::to_string(fd().number());
-  return ReadOnlyMemory::adopt(
-      OwnedFd::from_number(PARLEY_TRY(sys::call<::open>(path.c_str(), O_RDONLY | O_CLOEXEC))));
+  return ReadOnlyMemory::adopt(PARLEY_TRY(os::reopen_read_only(fd())));
 }
 
 }  // namespace parley::os

@@ -3,10 +3,13 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 #include <cstdlib>
 
+#include "os/seals.hpp"
 #include "os/sys.hpp"
+#include "os/wait.hpp"
 
 namespace parley::os {
 namespace {
@@ -22,9 +25,33 @@ auto own_directory(const std::string& path) -> Result<void> {
   return own ? Result<void>() : failure(Error::access_denied);
 }
 
+/// fallocate(2) gives back what it got when a signal comes.
+auto allocate(BorrowedFd file, int mode, std::size_t from_bytes, std::size_t to_bytes)
+    -> Result<void> {
+  PARLEY_TRY(until(Deadline::never(), [&] {
+    return sys::call<::fallocate>(file.number(), mode, static_cast<off_t>(from_bytes),
+                                  static_cast<off_t>(to_bytes - from_bytes));
+  }));
+  return {};
+}
+
 auto directory_of(const std::string& path) -> std::string {
   const auto slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+/// Why there is no object to open. `not_found` means that the name can be given to one, which is
+/// not so for a link that leads nowhere.
+auto why_not_open(const std::string& path, Error error) -> Error {
+  // What open(2) says of directories, of sockets, and of devices that nobody drives.
+  const bool not_a_file = error == static_cast<Error>(EISDIR) ||
+                          error == static_cast<Error>(ENXIO) || error == static_cast<Error>(ENODEV);
+  if (not_a_file) return Error::invalid;
+  if (error != Error::not_found) return error;
+  struct stat status{};
+  const auto found = sys::call<::lstat>(path.c_str(), &status);
+  if (!found) return found.error();
+  return S_ISLNK(status.st_mode) ? Error::invalid : error;
 }
 
 /// One hexadecimal digit; 16 for anything else.
@@ -37,9 +64,12 @@ auto digit(char c) -> unsigned {
 }  // namespace
 
 auto object_path(std::string_view name) -> Result<std::string> {
-  if (name.empty() || name == "." || name == "..") return failure(Error::invalid);
+  if (name.empty() || name == "." || name == ".." || name.contains('\0')) {
+    return failure(Error::invalid);
+  }
   if (name.contains('/')) return std::string(name);
-  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe)
+  // A program with more rights than its caller does not go where that one says.
+  const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe)
   const std::string directory = runtime != nullptr && runtime[0] == '/'
                                     ? std::string(runtime) + "/parley"
                                     : "/dev/shm/parley-" + std::to_string(geteuid());
@@ -49,8 +79,8 @@ auto object_path(std::string_view name) -> Result<std::string> {
 
 auto create_unnamed(const std::string& path, mode_t mode) -> Result<OwnedFd> {
   constexpr int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
-  auto file = OwnedFd::from_number(
-      PARLEY_TRY(sys::call<::open>(directory_of(path).c_str(), flags, mode)));
+  auto file =
+      OwnedFd::from_number(PARLEY_TRY(sys::call<::open>(directory_of(path).c_str(), flags, mode)));
   PARLEY_TRY(sys::call<::fchmod>(file.number(), mode));
   return file;
 }
@@ -61,16 +91,24 @@ auto create_memory(const char* name) -> Result<OwnedFd> {
 }
 
 auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void> {
-  const auto size = static_cast<off_t>(size_bytes);
-  PARLEY_TRY(sys::call<::ftruncate>(file.number(), size));
-  PARLEY_TRY(sys::call<::fallocate>(file.number(), 0, off_t{0}, size));
-  return {};
+  const auto sized = until(Deadline::never(), [&] {
+    return sys::call<::ftruncate>(file.number(), static_cast<off_t>(size_bytes));
+  });
+  if (sized) return allocate(file, 0, 0, size_bytes);
+  return failure(sized.error() == static_cast<Error>(EFBIG) ? Error::no_space : sized.error());
 }
 
-auto seal_size(BorrowedFd memory) -> Result<void> {
-  PARLEY_TRY(sys::call<::fcntl>(memory.number(), F_ADD_SEALS,
-                                int{F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL}));
-  return {};
+auto extend(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void> {
+  // The memory first: some filesystems move the end along with every part that they got.
+  PARLEY_TRY(allocate(file, FALLOC_FL_KEEP_SIZE, from_bytes, to_bytes));
+  return allocate(file, 0, from_bytes, to_bytes);
+}
+
+auto require_machine_has(std::size_t size_bytes) -> Result<void> {
+  struct sysinfo machine{};
+  PARLEY_TRY(sys::call<::sysinfo>(&machine));
+  const auto units = std::uint64_t{machine.totalram} + machine.totalswap;
+  return size_bytes / machine.mem_unit < units ? Result<void>() : failure(Error::no_space);
 }
 
 auto publish(BorrowedFd file, const std::string& path) -> Result<void> {
@@ -85,28 +123,42 @@ auto unlink_object(const std::string& path) -> Result<void> {
   return {};
 }
 
-auto open_object(const std::string& path) -> Result<OwnedFd> {
+auto open_object(const std::string& path, Access access) -> Result<OwnedFd> {
   // O_NONBLOCK: a FIFO of that name must not hold us up.
+  const int flags =
+      (access == Access::read_write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  const auto opened = sys::call<::open>(path.c_str(), flags, mode_t{0});
+  if (opened) return OwnedFd::from_number(*opened);
+  return failure(why_not_open(path, opened.error()));
+}
+
+auto reopen_read_only(BorrowedFd fd) -> Result<OwnedFd> {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd.number());
   return OwnedFd::from_number(
-      PARLEY_TRY(sys::call<::open>(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)));
+      PARLEY_TRY(sys::call<::open>(path.c_str(), O_RDONLY | O_CLOEXEC, mode_t{0})));
 }
 
 auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus> {
   struct stat status{};
   PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
   const int flags = PARLEY_TRY(sys::call<::fcntl>(fd.number(), F_GETFL));
-  if (!S_ISREG(status.st_mode) || (flags & O_ACCMODE) != O_RDWR) return failure(Error::invalid);
-  constexpr int needed = F_SEAL_SHRINK | F_SEAL_GROW;
-  const auto seals = sys::call<::fcntl>(fd.number(), F_GET_SEALS);
+  const int access = flags & O_ACCMODE;
+  if (!S_ISREG(status.st_mode) || access == O_WRONLY || (flags & O_PATH) != 0) {
+    return failure(Error::invalid);
+  }
+  const auto seals = seals_of(fd);
+  // `invalid`: a file of a filesystem that has no seals.
+  if (!seals && seals.error() != Error::invalid) return failure(seals.error());
   return ObjectFileStatus{.size_bytes = static_cast<std::size_t>(status.st_size),
+                          .page_bytes = static_cast<std::size_t>(status.st_blksize),
                           .inode = status.st_ino,
-                          .sealed = seals && (*seals & needed) == needed};
+                          .access = access == O_RDWR ? Access::read_write : Access::read_only,
+                          .may_shrink = !seals || !seals->shrink};
 }
 
 auto boot_id() -> std::array<std::byte, 16> {
   std::array<std::byte, 16> id{};
-  const auto opened =
-      sys::call<::open>("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+  const auto opened = sys::call<::open>("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
   if (!opened) return id;
   const auto file = OwnedFd::from_number(*opened);
   std::array<char, 36> text{};

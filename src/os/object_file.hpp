@@ -16,37 +16,49 @@ namespace parley::os {
 /// The path that an object's name stands for: the name itself if there is a slash in it, else a
 /// file of that name in `$XDG_RUNTIME_DIR/parley`, or where that variable is not set in
 /// `/dev/shm/parley-UID`. Such a directory is made where it is missing, mode 0700; `access_denied`
-/// if it is not this user's own alone. `invalid` for an empty name, `.` and `..`.
+/// if it is not this user's own alone. `invalid` for an empty name, `.` and `..`, and for a zero in
+/// it.
 auto object_path(std::string_view name) -> Result<std::string>;
 
 /// An empty file without a name in the directory of `path`, open for reading and writing. Its mode
 /// is `mode`, without the umask. `not_supported` where the filesystem has no O_TMPFILE.
 auto create_unnamed(const std::string& path, mode_t mode) -> Result<OwnedFd>;
 
-/// Memory without a name, for `seal_size`. memfd_create(2); the name is for people.
+/// Memory without a name, to be sealed. memfd_create(2); the name is for people.
 auto create_memory(const char* name) -> Result<OwnedFd>;
 
 /// Gives an empty file its size, with memory behind every byte: `no_space` now, no SIGBUS later.
 auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void>;
 
-/// Nobody can make the memory shorter or longer any more.
-auto seal_size(BorrowedFd memory) -> Result<void>;
+/// Makes a file longer, with memory behind every byte. `no_space` before its size has changed.
+auto extend(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void>;
+
+/// `no_space` for more memory than this machine has at all: to reserve it would not fail, but end
+/// in the kernel killing processes. (A filesystem has its own limit.) sysinfo(2)
+auto require_machine_has(std::size_t size_bytes) -> Result<void>;
 
 /// Gives it its name, in one step. `exists` if the name is taken. linkat(2)
 auto publish(BorrowedFd file, const std::string& path) -> Result<void>;
 
 auto unlink_object(const std::string& path) -> Result<void>;
 
-/// Opens an object's file for reading and writing. `invalid` if it is not a regular file.
-auto open_object(const std::string& path) -> Result<OwnedFd>;
+enum class Access { read_only, read_write };
+
+/// Opens an object's file. `invalid` for a directory, a socket, and a link that leads nowhere.
+auto open_object(const std::string& path, Access access) -> Result<OwnedFd>;
+
+/// A descriptor of the same object that cannot write. Needs /proc.
+auto reopen_read_only(BorrowedFd fd) -> Result<OwnedFd>;
 
 struct ObjectFileStatus {
   std::size_t size_bytes;
+  std::size_t page_bytes;  ///< Of memory made of huge pages; else what the filesystem says.
   std::uint64_t inode;
-  bool sealed;  ///< A memfd that nobody can shrink or grow.
+  Access access;
+  bool may_shrink;  ///< Anything but memory that is sealed against it.
 };
 
-/// `invalid` if it is neither a file nor memory, or not open for reading and writing.
+/// `invalid` if it is neither a file nor memory, or cannot be read.
 auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus>;
 
 /// Which start of the system this is; zeros where /proc does not tell. Bytes of a UUID.

@@ -83,7 +83,9 @@ auto guard_for(std::span<std::byte> bytes) -> Result<TruncationGuard*> {
     }
   }
   if (guard == nullptr) {
-    guard = new (std::nothrow) TruncationGuard{.begin = taken, .size_bytes = 0, .lost = false,
+    guard = new (std::nothrow) TruncationGuard{.begin = taken,
+                                               .size_bytes = 0,
+                                               .lost = false,
                                                .next = __atomic_load_n(&guards, __ATOMIC_RELAXED)};
     if (guard == nullptr) return failure(Error::out_of_memory);
     while (!__atomic_compare_exchange_n(&guards, &guard->next, guard, false, __ATOMIC_ACQ_REL,
@@ -92,8 +94,7 @@ auto guard_for(std::span<std::byte> bytes) -> Result<TruncationGuard*> {
   }
   __atomic_store_n(&guard->lost, false, __ATOMIC_RELAXED);
   __atomic_store_n(&guard->size_bytes, bytes.size(), __ATOMIC_RELAXED);
-  __atomic_store_n(&guard->begin, reinterpret_cast<std::uintptr_t>(bytes.data()),
-                   __ATOMIC_RELEASE);
+  __atomic_store_n(&guard->begin, reinterpret_cast<std::uintptr_t>(bytes.data()), __ATOMIC_RELEASE);
   return guard;
 }
 
@@ -104,7 +105,8 @@ auto Region::map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Resu
   void* const nodes =
       PARLEY_TRY(sys::call<::mmap>(nullptr, whole, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, off_t{0}));
-  Region region({static_cast<std::byte*>(nodes) + node_distance_bytes, size_bytes}, nullptr);
+  Region region({static_cast<std::byte*>(nodes) + node_distance_bytes, size_bytes},
+                node_distance_bytes);
   PARLEY_TRY(sys::call<::mmap>(static_cast<void*>(region.bytes_.data()), size_bytes,
                                PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd.number(),
                                off_t{0}));
@@ -112,13 +114,31 @@ auto Region::map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Resu
   return region;
 }
 
+auto Region::map_alone(BorrowedFd fd, std::size_t size_bytes, Access access, bool may_shrink)
+    -> Result<Region> {
+  const bool writes = access == Access::read_write;
+  const auto map_with = [&](int sharing) {
+    return sys::call<::mmap>(nullptr, size_bytes, PROT_READ | (writes ? PROT_WRITE : 0), sharing,
+                             fd.number(), off_t{0});
+  };
+  auto mapped = map_with(MAP_SHARED);
+  // Before Linux 6.7 a descriptor that writes cannot map, shared, what is sealed against writing.
+  // Since that never changes, a private mapping is the same.
+  if (!mapped && mapped.error() == Error::not_permitted && !writes) mapped = map_with(MAP_PRIVATE);
+  Region region({static_cast<std::byte*>(PARLEY_TRY(mapped)), size_bytes}, 0);
+  if (may_shrink) region.guard_ = PARLEY_TRY(guard_for(region.bytes_));
+  return region;
+}
+
 Region::Region(Region&& other) noexcept
-    : bytes_(std::exchange(other.bytes_, {})), guard_(std::exchange(other.guard_, nullptr)) {}
+    : bytes_(std::exchange(other.bytes_, {})),
+      nodes_bytes_(other.nodes_bytes_),
+      guard_(std::exchange(other.guard_, nullptr)) {}
 
 Region::~Region() {
   if (guard_ != nullptr) __atomic_store_n(&guard_->begin, 0, __ATOMIC_RELEASE);
   if (bytes_.empty()) return;
-  sys::release<::munmap>(bytes_.data() - node_distance_bytes, node_distance_bytes + bytes_.size());
+  sys::release<::munmap>(bytes_.data() - nodes_bytes_, nodes_bytes_ + bytes_.size());
 }
 
 }  // namespace parley::os

@@ -10,6 +10,8 @@
 
 #include <parley/os/descriptor.hpp>
 
+#include "os/object_file.hpp"
+
 namespace parley::os {
 
 /// One mapping that may lose its file, as the handler of SIGBUS knows it.
@@ -20,7 +22,7 @@ struct TruncationGuard {
   TruncationGuard* next;
 };
 
-/// The mapping of a whole object, readable and writable.
+/// The mapping of an object from its beginning.
 ///
 /// Another process may truncate an object that is a file, and touching what is gone would end this
 /// one with SIGBUS. So where `may_shrink`, a handler of SIGBUS is installed, once in the process:
@@ -29,7 +31,12 @@ struct TruncationGuard {
 /// own.
 class Region {
  public:
+  /// Readable and writable, with private memory before it for the nodes of its life words.
   static auto map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region>;
+
+  /// Of an object that has no life words. To write where the access is `read_only` is SIGSEGV.
+  static auto map_alone(BorrowedFd fd, std::size_t size_bytes, Access access, bool may_shrink)
+      -> Result<Region>;
 
   Region(Region&& other) noexcept;
   Region(const Region&) = delete;
@@ -47,11 +54,12 @@ class Region {
   }
 
  private:
-  Region(std::span<std::byte> bytes, TruncationGuard* guard) noexcept
-      : bytes_(bytes), guard_(guard) {}
+  Region(std::span<std::byte> bytes, std::size_t nodes_bytes) noexcept
+      : bytes_(bytes), nodes_bytes_(nodes_bytes) {}
 
   std::span<std::byte> bytes_;
-  TruncationGuard* guard_;  ///< Null where the object is sealed.
+  std::size_t nodes_bytes_;
+  TruncationGuard* guard_ = nullptr;  ///< Null where the object is sealed.
 };
 
 }  // namespace parley::os

@@ -8,6 +8,8 @@
 
 #include "os/futex.hpp"
 #include "os/object_file.hpp"
+#include "os/seals.hpp"
+#include "shm/header.hpp"
 
 namespace parley::shm {
 namespace {
@@ -16,48 +18,16 @@ constexpr unsigned everybody = 0x7fff'ffff;
 
 using Words = std::array<std::uint64_t, 2>;
 
-/// Read once: it does not change while the system runs.
-auto this_boot() -> Words {
-  static const auto id = std::bit_cast<Words>(os::boot_id());
-  return id;
-}
-
-/// Where the size is one that some segment of this shape can have.
+/// The number of places, where the file's size is one that such a segment has.
 auto check_header(const SegmentHeader& header, std::size_t file_bytes, ObjectKind kind,
                   std::uint32_t body_version) -> Result<std::uint32_t> {
-  if (header.magic.load_acquire() != segment_magic) return failure(Error::invalid);
-  if (header.version.load_relaxed() != segment_version) return failure(Error::not_supported);
-  if (header.kind.load_relaxed() != static_cast<std::uint32_t>(kind)) {
-    return failure(Error::wrong_kind);
-  }
-  if (header.body_version.load_relaxed() != body_version) return failure(Error::not_supported);
-  if (header.features.load_relaxed() != 0) return failure(Error::not_supported);
+  PARLEY_TRY(check_kind(header, kind, body_version));
   const auto places = header.place_count.load_relaxed();
   const bool sound = places >= 2 && places <= places_at_most &&
                      header.body_offset.load_relaxed() == body_offset(places) &&
                      header.segment_bytes.load_relaxed() == file_bytes &&
                      file_bytes > body_offset(places);
   return sound ? Result<std::uint32_t>(places) : failure(Error::corrupt);
-}
-
-auto header_of(std::span<std::byte> segment) -> SegmentHeader& {
-  return *std::launder(reinterpret_cast<SegmentHeader*>(segment.data()));
-}
-
-void write_header(SegmentHeader& header, const SegmentShape& shape, std::uint32_t places,
-                  std::size_t segment_bytes, const Words& uuid, std::uint64_t inode) {
-  header.version.store_relaxed(segment_version);
-  header.kind.store_relaxed(static_cast<std::uint32_t>(shape.kind));
-  header.body_version.store_relaxed(shape.body_version);
-  header.place_count.store_relaxed(places);
-  header.segment_bytes.store_relaxed(segment_bytes);
-  header.body_offset.store_relaxed(body_offset(places));
-  for (std::size_t i = 0; i < uuid.size(); ++i) {
-    header.uuid[i].store_relaxed(uuid[i]);
-    header.boot[i].store_relaxed(this_boot()[i]);
-  }
-  header.inode.store_relaxed(inode);
-  header.magic.store_release(segment_magic);
 }
 
 }  // namespace
@@ -101,13 +71,19 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   const auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
   auto fd = PARLEY_TRY(named ? os::create_unnamed(path, name.mode) : os::create_memory("parley"));
   PARLEY_TRY(os::reserve(fd, bytes));
-  if (!named) PARLEY_TRY(os::seal_size(fd));
+  if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = true, .seal = true}));
   const auto status = PARLEY_TRY(os::object_status(fd));
   const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
   auto region = PARLEY_TRY(os::Region::map(fd, bytes, named));
   Segment segment(std::move(fd), std::move(region), places);
   fill(segment.body());
-  write_header(segment.header(), shape, places, bytes, uuid, status.inode);
+  write_header(segment.header(), {.kind = shape.kind,
+                                  .body_version = shape.body_version,
+                                  .place_count = places,
+                                  .segment_bytes = bytes,
+                                  .body_offset = body_offset(places),
+                                  .uuid = uuid,
+                                  .inode = status.inode});
   return segment;
 }
 
@@ -121,7 +97,8 @@ auto Segment::unlink(std::string_view name) -> Result<void> {
 
 auto Segment::open(std::string_view name, ObjectKind kind, std::uint32_t body_version)
     -> Result<Segment> {
-  return map(PARLEY_TRY(os::open_object(PARLEY_TRY(os::object_path(name)))), kind, body_version);
+  const auto path = PARLEY_TRY(os::object_path(name));
+  return map(PARLEY_TRY(os::open_object(path, os::Access::read_write)), kind, body_version);
 }
 
 auto Segment::adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
@@ -131,8 +108,10 @@ auto Segment::adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
 
 auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment> {
   const auto status = PARLEY_TRY(os::object_status(fd));
-  if (status.size_bytes <= body_alignment) return failure(Error::invalid);
-  auto region = PARLEY_TRY(os::Region::map(fd, status.size_bytes, !status.sealed));
+  if (status.size_bytes <= body_alignment || status.access != os::Access::read_write) {
+    return failure(Error::invalid);
+  }
+  auto region = PARLEY_TRY(os::Region::map(fd, status.size_bytes, status.may_shrink));
   const auto checked =
       check_header(header_of(region.bytes()), status.size_bytes, kind, body_version);
   // Cut off while it was looked at: what was read are the zeros in its place.

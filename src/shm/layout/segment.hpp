@@ -31,12 +31,12 @@ enum class ObjectKind : std::uint32_t { semaphore_set = 1, mutex = 2, shared_mem
 
 struct SegmentHeader {
   Atomic<std::uint64_t> magic;
-  Atomic<std::uint32_t> version;       ///< `segment_version`
-  Atomic<std::uint32_t> kind;          ///< ObjectKind
-  Atomic<std::uint32_t> body_version;  ///< Of the kind's own layout.
-  Atomic<std::uint32_t> place_count;   ///< With place 0.
-  Atomic<std::uint64_t> features;      ///< Bits that a reader must know; none is defined yet.
-  Atomic<std::uint64_t> segment_bytes;
+  Atomic<std::uint32_t> version;        ///< `segment_version`
+  Atomic<std::uint32_t> kind;           ///< ObjectKind
+  Atomic<std::uint32_t> body_version;   ///< Of the kind's own layout.
+  Atomic<std::uint32_t> place_count;    ///< With place 0; 0: an object without participants.
+  Atomic<std::uint64_t> features;       ///< Bits that a reader must know; none is defined yet.
+  Atomic<std::uint64_t> segment_bytes;  ///< The size of the whole file.
   Atomic<std::uint64_t> body_offset;
   std::array<Atomic<std::uint64_t>, 2> uuid;
   /// The system's start and the file for which the life words hold. After a restart, or in a copy

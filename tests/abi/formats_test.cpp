@@ -1,0 +1,292 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shm/layout/journal.hpp"
+#include "shm/layout/latch.hpp"
+#include "shm/layout/mutex.hpp"
+#include "shm/layout/segment.hpp"
+#include "shm/layout/semaphore_set.hpp"
+#include "shm/layout/shared_memory.hpp"
+
+// One field of the struct that is being described.
+#define FIELD(name) {#name, offsetof(Struct, name), sizeof(Struct::name)}
+
+namespace {
+
+using namespace parley::shm;
+
+struct Field {
+  std::string name;
+  std::size_t offset;
+  std::size_t size;
+
+  auto operator==(const Field&) const -> bool = default;
+};
+
+struct Layout {
+  std::string name;
+  std::size_t size;
+  std::vector<Field> fields;
+};
+
+using Row = std::vector<std::string>;
+using Numbers = std::map<std::string, std::uint64_t>;
+
+/// A page of docs/formats, as its lines.
+auto page(const std::string& name) -> std::vector<std::string> {
+  std::ifstream file(std::string(PARLEY_FORMATS) + "/" + name + ".md");
+  REQUIRE(file.is_open());
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+/// The cells of a table's line, without the spaces and backticks around them.
+auto cells(const std::string& line) -> Row {
+  Row row;
+  for (std::size_t from = 1; from < line.size();) {
+    const auto to = line.find('|', from);
+    std::string cell = line.substr(from, to - from);
+    std::erase_if(cell, [](char c) { return c == '`'; });
+    const auto first = cell.find_first_not_of(' ');
+    const auto last = cell.find_last_not_of(' ');
+    row.push_back(first == std::string::npos ? "" : cell.substr(first, last - first + 1));
+    from = to + 1;
+  }
+  return row;
+}
+
+/// The rows of the tables that begin with `head`, from a line on and before the next heading.
+auto rows(const std::vector<std::string>& lines, std::size_t from, const std::string& head)
+    -> std::vector<Row> {
+  std::vector<Row> found;
+  for (std::size_t at = from; at < lines.size() && !lines[at].starts_with("##"); ++at) {
+    if (!lines[at].starts_with(head)) continue;
+    for (at += 2; at < lines.size() && lines[at].starts_with("|"); ++at) {
+      found.push_back(cells(lines[at]));
+    }
+  }
+  return found;
+}
+
+auto rows_of_page(const std::vector<std::string>& lines, const std::string& head)
+    -> std::vector<Row> {
+  std::vector<Row> found = rows(lines, 0, head);
+  for (std::size_t at = 0; at < lines.size(); ++at) {
+    if (!lines[at].starts_with("##")) continue;
+    std::ranges::move(rows(lines, at + 1, head), std::back_inserter(found));
+  }
+  return found;
+}
+
+auto fields_on(const std::vector<std::string>& lines, const Layout& layout) -> std::vector<Field> {
+  const auto heading = "## `" + layout.name + "`: " + std::to_string(layout.size) + " bytes";
+  const auto at = std::ranges::find(lines, heading);
+  CAPTURE(heading);
+  REQUIRE(at != lines.end());
+  std::vector<Field> fields;
+  const auto begin = static_cast<std::size_t>(at - lines.begin()) + 1;
+  for (const Row& row : rows(lines, begin, "| offset | size | field |")) {
+    CHECK_FALSE(row.at(3).empty());
+    fields.push_back({row.at(2), std::stoull(row.at(0)), std::stoull(row.at(1))});
+  }
+  return fields;
+}
+
+/// The page's structs are these, field by field, and the fields leave no gap.
+void compare_structs(const std::string& name, const std::vector<Layout>& layouts) {
+  CAPTURE(name);
+  const auto lines = page(name);
+  for (const Layout& layout : layouts) {
+    CAPTURE(layout.name);
+    const auto told = fields_on(lines, layout);
+    CHECK(told.size() == layout.fields.size());
+    std::size_t end = 0;
+    for (std::size_t i = 0; i < std::min(told.size(), layout.fields.size()); ++i) {
+      const Field& field = layout.fields[i];
+      CAPTURE(field.name);
+      CHECK(told[i].name == field.name);
+      CHECK(told[i].offset == field.offset);
+      CHECK(told[i].size == field.size);
+      CHECK(field.offset == end);
+      end = field.offset + field.size;
+    }
+    CHECK(end == layout.size);
+  }
+  const auto structs =
+      std::ranges::count_if(lines, [](const auto& line) { return line.starts_with("## `"); });
+  CHECK(static_cast<std::size_t>(structs) == layouts.size());
+}
+
+void compare_numbers(const std::string& name, const std::string& head, const Numbers& numbers) {
+  CAPTURE(name);
+  Numbers told;
+  for (const Row& row : rows_of_page(page(name), head)) {
+    told[row.at(0)] = std::stoull(row.at(1), nullptr, 0);
+  }
+  CHECK(told == numbers);
+}
+
+constexpr auto constants = "| constant | value |";
+
+// Without a default, so that the compiler misses a value that is not here, and so on the page.
+auto name_of(ObjectKind kind) -> std::string {
+  switch (kind) {
+    case ObjectKind::semaphore_set:
+      return "ObjectKind::semaphore_set";
+    case ObjectKind::mutex:
+      return "ObjectKind::mutex";
+    case ObjectKind::shared_memory:
+      return "ObjectKind::shared_memory";
+  }
+  return {};
+}
+
+auto name_of(WaiterState state) -> std::string {
+  switch (state) {
+    case waiter_free:
+      return "waiter_free";
+    case waiter_waits:
+      return "waiter_waits";
+    case waiter_cancelled:
+      return "waiter_cancelled";
+    case waiter_sleeps:
+      return "waiter_sleeps";
+    case waiter_granted:
+      return "waiter_granted";
+    case waiter_removed:
+      return "waiter_removed";
+    case waiter_overflow:
+      return "waiter_overflow";
+    case waiter_refused:
+      return "waiter_refused";
+  }
+  return {};
+}
+
+/// All values of an enumeration that have a name, up to a number that none reaches.
+template <class Enumeration>
+void add_names(Numbers& numbers) {
+  for (std::uint32_t value = 0; value < 1024; ++value) {
+    const auto name = name_of(static_cast<Enumeration>(value));
+    if (!name.empty()) numbers[name] = value;
+  }
+}
+
+auto header() -> Layout {
+  using Struct = SegmentHeader;
+  return {"SegmentHeader",
+          sizeof(Struct),
+          {FIELD(magic), FIELD(version), FIELD(kind), FIELD(body_version), FIELD(place_count),
+           FIELD(features), FIELD(segment_bytes), FIELD(body_offset), FIELD(uuid), FIELD(boot),
+           FIELD(inode), FIELD(places_used), FIELD(arrivals), FIELD(unfenced), FIELD(reserved)}};
+}
+
+auto place() -> Layout {
+  using Struct = Place;
+  return {"Place", sizeof(Struct), {FIELD(life), FIELD(generation)}};
+}
+
+auto latch() -> Layout {
+  using Struct = LatchWords;
+  return {"LatchWords", sizeof(Struct), {FIELD(holder), FIELD(sleepers)}};
+}
+
+auto journal() -> Layout {
+  using Struct = Journal;
+  return {"Journal", sizeof(Struct), {FIELD(count), FIELD(decision)}};
+}
+
+auto journal_entry() -> Layout {
+  using Struct = JournalEntry;
+  return {"JournalEntry", sizeof(Struct), {FIELD(offset), FIELD(value)}};
+}
+
+auto set_body() -> Layout {
+  using Struct = SemaphoreSetBody;
+  return {"SemaphoreSetBody",
+          sizeof(Struct),
+          {FIELD(latch), FIELD(journal), FIELD(first), FIELD(last), FIELD(last_operation),
+           FIELD(last_change), FIELD(removed), FIELD(count), FIELD(operations), FIELD(waiters),
+           FIELD(undo), FIELD(unused)}};
+}
+
+auto semaphore_word() -> Layout {
+  using Struct = SemaphoreWord;
+  return {"SemaphoreWord", sizeof(Struct), {FIELD(state), FIELD(resets)}};
+}
+
+auto semaphore_waiter() -> Layout {
+  using Struct = SemaphoreWaiter;
+  return {"SemaphoreWaiter",
+          sizeof(Struct),
+          {FIELD(state), FIELD(next), FIELD(place), FIELD(operations), FIELD(process),
+           FIELD(reserved)}};
+}
+
+auto mutex_body() -> Layout {
+  using Struct = MutexBody;
+  return {"MutexBody", sizeof(Struct), {FIELD(latch), FIELD(inherited), FIELD(reserved)}};
+}
+
+auto shared_memory_header() -> Layout {
+  using Struct = SharedMemoryHeader;
+  return {"SharedMemoryHeader", sizeof(Struct), {FIELD(growable), FIELD(reserved)}};
+}
+
+}  // namespace
+
+TEST_CASE("the page of the segment is the code's layout") {
+  compare_structs("segment", {header(), place()});
+  Numbers numbers{{"segment_magic", segment_magic},   {"segment_version", segment_version},
+                  {"places_offset", places_offset},   {"body_alignment", body_alignment},
+                  {"places_at_most", places_at_most}, {"dead_life", dead_life}};
+  add_names<ObjectKind>(numbers);
+  compare_numbers("segment", constants, numbers);
+  compare_numbers("segment", "| places | body_offset |",
+                  {{"2", body_offset(2)},
+                   {"496", body_offset(496)},
+                   {"497", body_offset(497)},
+                   {"8176", body_offset(8176)}});
+}
+
+TEST_CASE("the page of the latch and the journal is the code's layout") {
+  compare_structs("latch_and_journal", {latch(), journal(), journal_entry()});
+  compare_numbers("latch_and_journal", constants, {{"undecided_bits", undecided_bits}});
+}
+
+TEST_CASE("the page of the semaphore set is the code's layout") {
+  compare_structs("semaphore_set", {set_body(), semaphore_word(), semaphore_waiter()});
+  Numbers numbers{{"semaphore_set_version", semaphore_set_version},
+                  {"value_bits", value_bits},
+                  {"under_latch", under_latch}};
+  add_names<WaiterState>(numbers);
+  compare_numbers("semaphore_set", constants, numbers);
+  constexpr SemaphoreSetShape shape{.count = 3, .operations = 2, .waiters = 4, .place_count = 5};
+  compare_numbers("semaphore_set", "| part | offset |",
+                  {{"journal entries", sizeof(SemaphoreSetBody)},
+                   {"semaphores", shape.semaphores()},
+                   {"undo rows", shape.undo_rows()},
+                   {"waiters", shape.waiter_records()},
+                   {"end of the body", shape.body_bytes()}});
+}
+
+TEST_CASE("the page of the mutex is the code's layout") {
+  compare_structs("mutex", {mutex_body()});
+  compare_numbers("mutex", constants, {{"mutex_version", mutex_version}});
+}
+
+TEST_CASE("the page of shared memory is the code's layout") {
+  compare_structs("shared_memory", {shared_memory_header()});
+  compare_numbers("shared_memory", constants,
+                  {{"shared_memory_version", shared_memory_version},
+                   {"shared_memory_header_offset", shared_memory_header_offset}});
+}
