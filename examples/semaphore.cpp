@@ -16,9 +16,8 @@ using namespace std::chrono_literals;
 namespace {
 
 auto work(const std::string& name) -> int {
-  parley::SemaphoreOptions options;
-  options.undo = true;  // the unit of a killed worker comes back
-  auto seats = Semaphore::open_or_create(name, 2, options);
+  // With undo the unit of a killed worker comes back.
+  auto seats = Semaphore::open_or_create(name, 2, {.undo = true});
   if (!seats || !seats->wait(Deadline::after(10s))) return 1;
   std::printf("worker %d works\n", getpid());
   std::fflush(stdout);

@@ -1,7 +1,10 @@
 // Mutex: mutual exclusion of processes that survives its holder.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -11,6 +14,11 @@
 
 namespace parley {
 
+struct MutexOptions {
+  mode_t mode = 0600;               ///< Of a named object's file, as it is: no umask is applied.
+  std::uint32_t participants = 64;  ///< At most at one time; up to 8175.
+};
+
 /// A lock in shared memory, held by one participant. Not recursive. When its holder dies, or gives
 /// up its handle while holding it, the next who wants the lock gets it and is told (`peer_died`), so
 /// that it can repair what the lock guards.
@@ -19,10 +27,10 @@ namespace parley {
 /// all objects have in common, also the errors of `create`, `open` and `adopt`: object.hpp.
 class Mutex {
  public:
-  static auto create(const CreateOptions& options = {}) -> Result<Mutex>;
-  static auto create(std::string_view name, const CreateOptions& options = {}) -> Result<Mutex>;
+  static auto create(const MutexOptions& options = {}) -> Result<Mutex>;
+  static auto create(std::string_view name, const MutexOptions& options = {}) -> Result<Mutex>;
   static auto open(std::string_view name) -> Result<Mutex>;
-  static auto open_or_create(std::string_view name, const CreateOptions& options = {})
+  static auto open_or_create(std::string_view name, const MutexOptions& options = {})
       -> Result<Mutex>;
   static auto adopt(os::OwnedFd fd) -> Result<Mutex>;
   static auto unlink(std::string_view name) -> Result<void>;

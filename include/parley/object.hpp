@@ -27,8 +27,6 @@
 // was stopped, or means ill. Under `Deadline::now()` the same holds.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 
 namespace parley {
@@ -38,12 +36,6 @@ enum class WaitStrategy : std::uint8_t {
   adaptive,  ///< Looks for some microseconds, then sleeps: the best where both sides are busy.
   block,     ///< Sleeps at once, and leaves the processor to others.
   spin,      ///< Looks until the deadline: for a processor of its own.
-};
-
-/// What a new object starts with.
-struct CreateOptions {
-  mode_t mode = 0600;                ///< Of a named object's file, as it is: no umask is applied.
-  std::uint32_t participants = 64;   ///< At most at one time; at most 8175.
 };
 
 }  // namespace parley

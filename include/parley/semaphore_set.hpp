@@ -1,6 +1,8 @@
 // SemaphoreSet: System V's semaphores in shared memory; Semaphore: a set of one.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +29,9 @@ struct SemaphoreOperation {
   bool undo = false;     ///< Taken back when this participant ends, however it ends.
 };
 
-struct SemaphoreSetOptions : CreateOptions {
+struct SemaphoreSetOptions {
+  mode_t mode = 0600;               ///< Of a named object's file, as it is: no umask is applied.
+  std::uint32_t participants = 64;  ///< At most at one time; up to 8175.
   std::uint32_t operations = 32;  ///< In one call at most; up to 500.
   std::uint32_t waiters = 128;    ///< Calls that wait at one time at most; up to 65535.
   /// Without it `undo` is `invalid`, and a set of one semaphore is changed without a lock: as cheap
@@ -144,7 +148,9 @@ class SemaphoreSet {
   std::unique_ptr<State> state_;
 };
 
-struct SemaphoreOptions : CreateOptions {
+struct SemaphoreOptions {
+  mode_t mode = 0600;               ///< Of a named object's file, as it is: no umask is applied.
+  std::uint32_t participants = 64;  ///< At most at one time; up to 8175.
   std::uint32_t waiters = 128;  ///< As in SemaphoreSetOptions.
   bool undo = false;            ///< Whether a dead participant's units come back.
 };

@@ -85,7 +85,7 @@ auto Mutex::State::release() -> Result<void> {
 
 namespace {
 
-auto make(std::string_view name, const CreateOptions& options) -> Result<shm::Segment> {
+auto make(std::string_view name, const MutexOptions& options) -> Result<shm::Segment> {
   return shm::Segment::create({.name = name, .mode = options.mode},
                               {.kind = shm::ObjectKind::mutex,
                                .body_version = shm::mutex_version,
@@ -101,11 +101,11 @@ Mutex::Mutex(Mutex&&) noexcept = default;
 auto Mutex::operator=(Mutex&&) noexcept -> Mutex& = default;
 Mutex::~Mutex() = default;
 
-auto Mutex::create(const CreateOptions& options) -> Result<Mutex> {
+auto Mutex::create(const MutexOptions& options) -> Result<Mutex> {
   return Mutex(PARLEY_TRY(State::of(PARLEY_TRY(make({}, options)))));
 }
 
-auto Mutex::create(std::string_view name, const CreateOptions& options) -> Result<Mutex> {
+auto Mutex::create(std::string_view name, const MutexOptions& options) -> Result<Mutex> {
   if (name.empty()) return failure(Error::invalid);
   auto state = PARLEY_TRY(State::of(PARLEY_TRY(make(name, options))));
   PARLEY_TRY(state->segment().publish(name));
@@ -117,7 +117,7 @@ auto Mutex::open(std::string_view name) -> Result<Mutex> {
       State::of(PARLEY_TRY(shm::Segment::open(name, shm::ObjectKind::mutex, shm::mutex_version)))));
 }
 
-auto Mutex::open_or_create(std::string_view name, const CreateOptions& options) -> Result<Mutex> {
+auto Mutex::open_or_create(std::string_view name, const MutexOptions& options) -> Result<Mutex> {
   return shm::open_or_create([&] { return open(name); }, [&] { return create(name, options); });
 }
 

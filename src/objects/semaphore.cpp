@@ -6,10 +6,11 @@ namespace parley {
 namespace {
 
 auto as_set_options(const SemaphoreOptions& options) -> SemaphoreSetOptions {
-  return {{.mode = options.mode, .participants = options.participants},
-          1,
-          options.waiters,
-          options.undo};
+  return {.mode = options.mode,
+          .participants = options.participants,
+          .operations = 1,
+          .waiters = options.waiters,
+          .undo = options.undo};
 }
 
 }  // namespace

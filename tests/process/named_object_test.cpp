@@ -89,7 +89,7 @@ auto kinds() -> std::vector<Kind> {
   return {
       {"SemaphoreSet",
        [](auto name, auto mode) -> Result<void> {
-         return whole(PARLEY_TRY(SemaphoreSet::create(name, values, {{.mode = mode}})));
+         return whole(PARLEY_TRY(SemaphoreSet::create(name, values, {.mode = mode})));
        },
        [](auto name) -> Result<void> { return whole(PARLEY_TRY(SemaphoreSet::open(name))); },
        [](auto name) -> Result<void> {

@@ -46,7 +46,7 @@ using Values = std::vector<std::uint16_t>;
 constexpr auto in_time = 20s;
 
 auto make(const Values& values, std::uint32_t participants = 64) -> SemaphoreSet {
-  return SemaphoreSet::create(values, {{.participants = participants}}).value();
+  return SemaphoreSet::create(values, {.participants = participants}).value();
 }
 
 template <class Object>
@@ -223,7 +223,7 @@ TEST_CASE("one process takes part in more objects than one robust list can name"
   std::vector<Semaphore> semaphores;
   semaphores.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    semaphores.push_back(Semaphore::create(1, {{.participants = 2}, 1, true}).value());
+    semaphores.push_back(Semaphore::create(1, {.participants = 2, .waiters = 1, .undo = true}).value());
   }
   auto ready = Semaphore::create(0).value();
   Peer holder([&] {

@@ -50,7 +50,7 @@ TEST_CASE("threads that share a set hand units to each other, and none is lost")
   for (const bool undo : {true, false}) {
     for (const auto strategy : {WaitStrategy::adaptive, WaitStrategy::block}) {
       const std::array<std::uint16_t, 1> one{1};
-      auto set = SemaphoreSet::create(one, {{}, 4, 16, undo}).value();
+      auto set = SemaphoreSet::create(one, {.undo = undo}).value();
       set.set_wait_strategy(strategy);
       int counter = 0;
       in_threads(3, [&] {

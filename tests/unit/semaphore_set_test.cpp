@@ -44,15 +44,15 @@ TEST_CASE("a set cannot be made of nothing, of too much, or with values out of r
   CHECK(SemaphoreSet::create(Values(32001)).error() == Error::invalid);
   CHECK(SemaphoreSet::create(Values{32768}).error() == Error::out_of_range);
   const Values one{1};
-  CHECK(SemaphoreSet::create(one, {{.participants = 0}}).error() == Error::invalid);
-  CHECK(SemaphoreSet::create(one, {{.participants = 100'000}}).error() == Error::invalid);
-  CHECK(SemaphoreSet::create(one, {{}, 0}).error() == Error::invalid);
-  CHECK(SemaphoreSet::create(one, {{}, 501}).error() == Error::invalid);
-  CHECK(SemaphoreSet::create(one, {{}, 1, 0}).error() == Error::invalid);
+  CHECK(SemaphoreSet::create(one, {.participants = 0}).error() == Error::invalid);
+  CHECK(SemaphoreSet::create(one, {.participants = 100'000}).error() == Error::invalid);
+  CHECK(SemaphoreSet::create(one, {.operations = 0}).error() == Error::invalid);
+  CHECK(SemaphoreSet::create(one, {.operations = 501}).error() == Error::invalid);
+  CHECK(SemaphoreSet::create(one, {.waiters = 0}).error() == Error::invalid);
 }
 
 TEST_CASE("the largest set works") {
-  auto set = make(Values(SemaphoreSet::semaphores_at_most, 1), {{.participants = 2}, 500, 2});
+  auto set = make(Values(SemaphoreSet::semaphores_at_most, 1), {.participants = 2, .operations = 500, .waiters = 2});
   Operations all;
   for (std::uint16_t i = 0; i < 500; ++i) {
     all.push_back({.index = static_cast<std::uint16_t>(i * 60), .delta = -1, .undo = true});
@@ -83,7 +83,7 @@ TEST_CASE("each operation sees the effect of those before it") {
 }
 
 TEST_CASE("bad operations are told before anything happens") {
-  auto set = make({1}, {{}, 2});
+  auto set = make({1}, {.operations = 2});
   const Operations three(3, {.index = 0, .delta = 1});
   CHECK(set.operate(Operations{}, Deadline::now()).error() == Error::invalid);
   CHECK(set.operate(three, Deadline::now()).error() == Error::too_big);
@@ -185,7 +185,7 @@ TEST_CASE("a removed set turns everybody away") {
 }
 
 TEST_CASE("a deadline ends a wait, and its record is free again") {
-  auto set = make({0}, {{}, 1, 1});
+  auto set = make({0}, {.waiters = 1});
   for (int i = 0; i < 3; ++i) {
     CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(1ms)).error() == Error::timed_out);
   }
@@ -193,7 +193,7 @@ TEST_CASE("a deadline ends a wait, and its record is free again") {
 }
 
 TEST_CASE("more callers than the set takes cannot wait") {
-  auto set = make({0}, {{}, 1, 1});
+  auto set = make({0}, {.waiters = 1});
   std::thread waiter(
       [&] { CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time))); });
   while (set.waiting_for_increase(0).value() != 1) std::this_thread::yield();
@@ -229,7 +229,7 @@ TEST_CASE("a closed handle undoes what it did with undo") {
 }
 
 TEST_CASE("handles come and go without using up places") {
-  auto set = make({0}, {{.participants = 3}});
+  auto set = make({0}, {.participants = 3});
   for (int i = 0; i < 50; ++i) {
     auto other = SemaphoreSet::adopt(parley::os::duplicate(set.descriptor()).value());
     REQUIRE(other);
@@ -239,7 +239,7 @@ TEST_CASE("handles come and go without using up places") {
 }
 
 TEST_CASE("with all places taken by the living there is no space") {
-  auto set = make({0}, {{.participants = 2}});
+  auto set = make({0}, {.participants = 2});
   const auto second = SemaphoreSet::adopt(parley::os::duplicate(set.descriptor()).value());
   CHECK(second);
   CHECK(SemaphoreSet::adopt(parley::os::duplicate(set.descriptor()).value()).error() ==
@@ -276,7 +276,7 @@ TEST_CASE("a named set outlives its users") {
 TEST_CASE("a semaphore counts, with and without undo") {
   for (const bool undo : {false, true}) {
     CAPTURE(undo);
-    auto semaphore = Semaphore::create(1, {{}, 128, undo}).value();
+    auto semaphore = Semaphore::create(1, {.undo = undo}).value();
     CHECK(semaphore.wait(Deadline::now()));
     CHECK(semaphore.wait(Deadline::now()).error() == Error::would_block);
     CHECK(semaphore.wait(Deadline::after(soon)).error() == Error::timed_out);
@@ -298,7 +298,7 @@ TEST_CASE("a semaphore is not opened from a set of several") {
 }
 
 TEST_CASE("undo is refused by a set that was made without it") {
-  auto set = make({1, 1}, {{}, 1, 1, false});
+  auto set = make({1, 1}, {.undo = false});
   CHECK_FALSE(set.has_undo());
   CHECK(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()).error() ==
         Error::invalid);
