@@ -89,6 +89,7 @@ class Stepper {
   /// True when every thread came to its end or died; false when all others sleep for ever.
   auto play() -> bool {
     std::vector<std::thread> running;
+    running.reserve(threads_.size());
     for (std::size_t i = 0; i < threads_.size(); ++i) running.emplace_back([this, i] { live(i); });
     {
       std::unique_lock lock(mutex_);
@@ -315,6 +316,7 @@ auto next_prefix(const std::vector<Choice>& made) -> std::optional<std::vector<s
   while (last > 0 && made[last - 1].taken + 1 == made[last - 1].options) --last;
   if (last == 0) return std::nullopt;
   std::vector<std::size_t> prefix;
+  prefix.reserve(last);
   for (std::size_t i = 0; i < last; ++i) prefix.push_back(made[i].taken);
   ++prefix.back();
   return prefix;

@@ -249,6 +249,7 @@ TEST_CASE("a mutex has one holder in every order, also when one dies") {
             CHECK(mine.release());
           };
           std::vector<parley::test::SteppedThread> threads;
+          threads.reserve(3);
           for (std::size_t i = 0; i < (mortal ? 3U : 2U); ++i) {
             threads.push_back(
                 {[enter, i] { enter(i); }, mortal && i == 0 ? mutex->life(0) : nullptr});
