@@ -66,6 +66,8 @@ void Peer::kill() {
   CHECK(wait() == -SIGKILL);
 }
 
+auto is_asleep(pid_t pid) -> bool { return state_of(pid) == 'S'; }
+
 void wait_until_asleep(pid_t pid) {
   for (int seen = 0; seen < 3;) {
     const char state = state_of(pid);

@@ -31,9 +31,11 @@ class Peer {
   bool ended_ = false;
 };
 
-/// Waits, without a limit of its own, until the process sleeps in a system call: state S of
-/// /proc/PID/stat, seen several times in a row. For tests in which a peer must be blocked before
-/// the next step.
+/// Whether the process sleeps in a system call: state S of /proc/PID/stat.
+auto is_asleep(pid_t pid) -> bool;
+
+/// Waits, without a limit of its own, until the process was seen asleep several times in a row. For
+/// tests in which a peer must be blocked before the next step.
 void wait_until_asleep(pid_t pid);
 
 }  // namespace parley::test

@@ -1,0 +1,118 @@
+// Learns the victim's way once, by single steps; from then on it runs to a breakpoint at the
+// address of the n-th instruction, as often as that address comes before it. A single step costs
+// some microseconds, and there would be n of them for the n-th instruction.
+#include <doctest/doctest.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <span>
+
+#include "crash/crash.hpp"
+
+namespace parley::test {
+namespace {
+
+/// The signal that stopped the victim; 0 where it has ended, which is left for `Peer::wait`.
+auto await_stop(pid_t victim) -> int {
+  siginfo_t info{};
+  while (waitid(P_PID, static_cast<id_t>(victim), &info, WSTOPPED | WEXITED | WNOWAIT) < 0) {
+    REQUIRE(errno == EINTR);
+  }
+  if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED) return 0;
+  REQUIRE(waitid(P_PID, static_cast<id_t>(victim), &info, WSTOPPED) == 0);
+  return info.si_status;
+}
+
+/// Each request names its data as the kernel's manual does: an address or a number.
+auto request(__ptrace_request what, pid_t victim, std::uintptr_t address, std::uintptr_t data)
+    -> long {
+  errno = 0;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  const long result = ptrace(what, victim, reinterpret_cast<void*>(address),
+                             reinterpret_cast<void*>(data));  // NOLINT(performance-no-int-to-ptr)
+  REQUIRE(errno == 0);
+  return result;
+}
+
+constexpr auto program_counter = offsetof(user_regs_struct, rip);
+
+auto step(pid_t victim) -> int {
+  request(PTRACE_SINGLESTEP, victim, 0, 0);
+  return await_stop(victim);
+}
+
+}  // namespace
+
+Killer::Killer(std::uint64_t point, Path& path) : point_(point), path_(path) {}
+
+auto Killer::counts_instructions() -> bool {
+  return true;
+}
+
+void Killer::operate(const std::function<void()>& operation) {
+  REQUIRE(ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) == 0);
+  std::raise(SIGSTOP);
+  operation();
+  std::raise(SIGSTOP);  // the end of its way
+}
+
+void Killer::await_ready(pid_t victim) {
+  REQUIRE(await_stop(victim) == SIGSTOP);
+}
+
+auto Killer::strike(Peer& victim) -> int {
+  return point_ == never ? learn(victim) : go_to_point(victim);
+}
+
+auto Killer::learn(Peer& victim) -> int {
+  path_.instructions.clear();
+  do {
+    path_.instructions.push_back(
+        static_cast<std::uintptr_t>(request(PTRACE_PEEKUSER, victim.pid(), program_counter, 0)));
+  } while (step(victim.pid()) == SIGTRAP);
+  path_.steps = path_.instructions.size();
+  request(PTRACE_DETACH, victim.pid(), 0, 0);
+  return victim.wait();
+}
+
+auto Killer::go_to_point(Peer& victim) -> int {
+  const auto pid = victim.pid();
+  if (point_ > path_.steps) {
+    request(PTRACE_DETACH, pid, 0, 0);
+    return victim.wait();
+  }
+  const auto before = std::span(path_.instructions).first(point_);
+  const auto address = before.back();
+  auto left = std::ranges::count(before, address);
+  if (before.front() == address) --left;  // there it stands
+  const auto whole = static_cast<std::uintptr_t>(request(PTRACE_PEEKTEXT, pid, address, 0));
+  constexpr std::uintptr_t int3 = 0xcc;
+  int stop = SIGTRAP;
+  for (; left > 0; --left) {
+    if (static_cast<std::uintptr_t>(request(PTRACE_PEEKUSER, pid, program_counter, 0)) == address) {
+      if (step(pid) != SIGTRAP) break;
+    }
+    request(PTRACE_POKETEXT, pid, address, (whole & ~std::uintptr_t{0xff}) | int3);
+    request(PTRACE_CONT, pid, 0, 0);
+    stop = await_stop(pid);
+    if (stop == 0) break;
+    request(PTRACE_POKETEXT, pid, address, whole);
+    if (stop != SIGTRAP) break;
+    request(PTRACE_POKEUSER, pid, program_counter, address);
+  }
+  if (left == 0) {
+    ::kill(pid, SIGKILL);
+  } else if (stop != 0) {  // its way was another one this time
+    request(PTRACE_DETACH, pid, 0, 0);
+  }
+  const int status = victim.wait();
+  // Its keeper came by the breakpoint first: a death like any other.
+  return status == -SIGTRAP ? -SIGKILL : status;
+}
+
+}  // namespace parley::test
