@@ -20,8 +20,8 @@ struct MutexOptions {
 };
 
 /// A lock in shared memory, held by one participant. Not recursive. When its holder dies, or gives
-/// up its handle while holding it, the next who wants the lock gets it and is told (`peer_died`), so
-/// that it can repair what the lock guards.
+/// up its handle while holding it, the next who wants the lock gets it and is told (`peer_died`),
+/// so that it can repair what the lock guards.
 ///
 /// `Lockable` and `TimedLockable`, for std::lock_guard, std::unique_lock and std::scoped_lock. What
 /// all objects have in common, also the errors of `create`, `open` and `adopt`: object.hpp.
