@@ -32,8 +32,8 @@ struct SemaphoreOperation {
 struct SemaphoreSetOptions {
   mode_t mode = 0600;               ///< Of a named object's file, as it is: no umask is applied.
   std::uint32_t participants = 64;  ///< At most at one time; up to 8175.
-  std::uint32_t operations = 32;  ///< In one call at most; up to 500.
-  std::uint32_t waiters = 128;    ///< Calls that wait at one time at most; up to 65535.
+  std::uint32_t operations = 32;    ///< In one call at most; up to 500.
+  std::uint32_t waiters = 128;      ///< Calls that wait at one time at most; up to 65535.
   /// Without it `undo` is `invalid`, and a set of one semaphore is changed without a lock: as cheap
   /// as sem_post(3). Such changes are not noted in `last_operation`.
   bool undo = true;
@@ -151,8 +151,8 @@ class SemaphoreSet {
 struct SemaphoreOptions {
   mode_t mode = 0600;               ///< Of a named object's file, as it is: no umask is applied.
   std::uint32_t participants = 64;  ///< At most at one time; up to 8175.
-  std::uint32_t waiters = 128;  ///< As in SemaphoreSetOptions.
-  bool undo = false;            ///< Whether a dead participant's units come back.
+  std::uint32_t waiters = 128;      ///< As in SemaphoreSetOptions.
+  bool undo = false;                ///< Whether a dead participant's units come back.
 };
 
 /// One counter: a SemaphoreSet of one, with the verbs of sem_overview(7).

@@ -41,10 +41,10 @@ class Timeout {
 
 auto wait_for_one(const WatchedWord& word, Deadline deadline) -> Result<void> {
   const Timeout timeout(deadline);
-  return as_outcome(sys::call<::syscall>(long{SYS_futex}, word.word, FUTEX_WAIT_BITSET,
-                                         word.expected, timeout.get(), nullptr,
-                                         FUTEX_BITSET_MATCH_ANY),
-                    deadline);
+  return as_outcome(
+      sys::call<::syscall>(long{SYS_futex}, word.word, FUTEX_WAIT_BITSET, word.expected,
+                           timeout.get(), nullptr, FUTEX_BITSET_MATCH_ANY),
+      deadline);
 }
 
 /// Whether this kernel, under its filters, has futex_waitv; asked once.

@@ -59,8 +59,7 @@ class Locked {
 auto map_process() -> Result<Process*> {
   void* const memory = PARLEY_TRY(sys::call<::mmap>(nullptr, process_bytes, PROT_READ | PROT_WRITE,
                                                     MAP_PRIVATE | MAP_ANONYMOUS, -1, off_t{0}));
-  if (const auto wiped = sys::call<::madvise>(memory, process_bytes, MADV_WIPEONFORK);
-      !wiped) {
+  if (const auto wiped = sys::call<::madvise>(memory, process_bytes, MADV_WIPEONFORK); !wiped) {
     sys::release<::munmap>(memory, process_bytes);
     return failure(wiped.error());
   }

@@ -64,8 +64,7 @@ TEST_CASE("a failing call leaves a wait as it was, or is told") {
   auto set = SemaphoreSet::create(Values{0}).value();
   CHECK(fail_each_call(
             [&]() -> Outcome {
-              const auto waited =
-                  set.operate({.index = 0, .delta = -1}, Deadline::after(1ms));
+              const auto waited = set.operate({.index = 0, .delta = -1}, Deadline::after(1ms));
               if (!waited && waited.error() == parley::Error::timed_out) return {};
               return waited;
             },

@@ -223,7 +223,8 @@ TEST_CASE("one process takes part in more objects than one robust list can name"
   std::vector<Semaphore> semaphores;
   semaphores.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    semaphores.push_back(Semaphore::create(1, {.participants = 2, .waiters = 1, .undo = true}).value());
+    semaphores.push_back(
+        Semaphore::create(1, {.participants = 2, .waiters = 1, .undo = true}).value());
   }
   auto ready = Semaphore::create(0).value();
   Peer holder([&] {

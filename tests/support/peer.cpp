@@ -66,7 +66,9 @@ void Peer::kill() {
   CHECK(wait() == -SIGKILL);
 }
 
-auto is_asleep(pid_t pid) -> bool { return state_of(pid) == 'S'; }
+auto is_asleep(pid_t pid) -> bool {
+  return state_of(pid) == 'S';
+}
 
 void wait_until_asleep(pid_t pid) {
   for (int seen = 0; seen < 3;) {

@@ -52,7 +52,8 @@ TEST_CASE("a set cannot be made of nothing, of too much, or with values out of r
 }
 
 TEST_CASE("the largest set works") {
-  auto set = make(Values(SemaphoreSet::semaphores_at_most, 1), {.participants = 2, .operations = 500, .waiters = 2});
+  auto set = make(Values(SemaphoreSet::semaphores_at_most, 1),
+                  {.participants = 2, .operations = 500, .waiters = 2});
   Operations all;
   for (std::uint16_t i = 0; i < 500; ++i) {
     all.push_back({.index = static_cast<std::uint16_t>(i * 60), .delta = -1, .undo = true});
