@@ -65,13 +65,14 @@ auto Mutex::State::acquire(Deadline deadline, bool heir) -> Result<void> {
 }
 
 auto Mutex::State::bury_the_dead() -> Result<void> {
-  latch().expect_sleepers();
   const auto end = segment_.place_count();
   for (auto at = segment_.next_dead(0); at < end; at = segment_.next_dead(at + 1)) {
     if (at == segment_.place()) return failure(Error::corrupt);
     os::await_stillness();
     segment_.free_place(at);
   }
+  // One of them may have been woken. Now that they are still, they do not undo this.
+  latch().expect_sleepers();
   return {};
 }
 

@@ -65,7 +65,6 @@ auto SemaphoreSet::State::participants() const noexcept -> std::size_t {
 }
 
 auto SemaphoreSet::State::bury_the_dead(Locked& locked) -> Result<void> {
-  latch().expect_sleepers();
   PARLEY_TRY(table_.recover());
   const auto end = segment_.place_count();
   for (auto at = segment_.next_dead(0); at < end; at = segment_.next_dead(at + 1)) {
@@ -74,7 +73,9 @@ auto SemaphoreSet::State::bury_the_dead(Locked& locked) -> Result<void> {
     PARLEY_TRY(table_.bury(at));
     segment_.free_place(at);
   }
-  // One of them may have died before it woke those whom it served.
+  // One of them may have been woken, or have died before it woke whom it served. Now that they are
+  // still, they undo neither.
+  latch().expect_sleepers();
   table_.wake_decided(locked.wakes);
   return table_.serve(locked.wakes);
 }
@@ -148,6 +149,7 @@ auto SemaphoreSet::State::operate_under_latch(SemaphoreTable::Operations operati
 
 auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Result<void> {
   auto& state = table_.waiter(index).state;
+  shm::Segment::Watch watch;
   for (std::uint32_t looks = 0;;) {
     auto seen = state.load_acquire();  // DECIDE
     if (seen != shm::waiter_waits && seen != shm::waiter_sleeps) break;
@@ -160,8 +162,10 @@ auto SemaphoreSet::State::wait_for(std::uint32_t index, Deadline deadline) -> Re
       if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
         continue;
       }
-      woken =
-          segment_.wait(state.futex_word(), shm::waiter_sleeps, shm::Segment::anybody, deadline);
+      segment_.watch(watch);
+      if (!watch.has_dead()) {
+        woken = segment_.wait(watch, state.futex_word(), shm::waiter_sleeps, deadline);
+      }
     }
     if (segment_.next_dead(0) < segment_.place_count()) {
       Locked locked(*this);

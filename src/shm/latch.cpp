@@ -35,11 +35,12 @@ auto Latch::is_held_by_the_dead() const noexcept -> bool {
   return holder < segment_.place_count() && is_dead(segment_.life(holder).load_relaxed());
 }
 
-/// Until it may be worth to look again. `sleepers` was set before the holder was last looked at.
-auto Latch::sleep(std::uint32_t holder, Deadline deadline) -> Result<void> {
+/// Until it may be worth to look again. The watch was begun, and then `sleepers` set, before the
+/// holder was last looked at.
+auto Latch::sleep(Segment::Watch& watch, Deadline deadline) -> Result<void> {
   const bool fenced = segment_.is_fenced();
   const auto until = fenced ? deadline : sooner(deadline, unfenced_slice);
-  const auto woken = segment_.wait(words_.sleepers.futex_word(), 1, holder, until);
+  const auto woken = segment_.wait(watch, words_.sleepers.futex_word(), 1, until);
   if (woken || woken.error() == Error::interrupted) return {};
   if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
   return woken;
@@ -57,12 +58,16 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
       return Found::free;
     }
   }
+  Segment::Watch watch;
   for (int rounds = 0, strays = 0;; ++rounds) {
     // A peer that changes the words all the time could keep us here.
     if (rounds != 0 && deadline.has_passed()) {
       give_up();
       return failure(deadline.error());
     }
+    // First, and the fence later: of those who are not watched since they are dead, nobody runs any
+    // more when the holder is looked at, and may take the latch and die before its wake-up.
+    segment_.watch(watch);
     words_.sleepers.exchange_acq_rel(1);  // ASLEEP
     os::fence_all();
     std::uint32_t seen = words_.holder.load_acquire();
@@ -85,7 +90,7 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
     constexpr int strays_at_most = 100;
     if (life == 0 && ++strays > strays_at_most) return failure(Error::corrupt);
     if (life == 0) continue;
-    if (const auto woken = sleep(holder, deadline); !woken) {
+    if (const auto woken = sleep(watch, deadline); !woken) {
       give_up();
       return failure(woken.error());
     }

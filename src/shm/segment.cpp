@@ -209,23 +209,27 @@ void Segment::pass_on_deaths() const noexcept {
   }
 }
 
-auto Segment::wait(const std::uint32_t* futex_word, std::uint32_t expected, std::uint32_t whose,
-                   Deadline deadline) const -> Result<void> {
-  // One more than can be watched tells futex_wait that there are too many.
-  std::array<os::WatchedWord, os::watched_words_at_most + 1> words;
-  words[0] = {.word = futex_word, .expected = expected};
+void Segment::watch(Watch& watch) const noexcept {
+  auto& words = watch.words_;
+  watch.has_dead_ = false;
   // Before the places are read, so that whoever comes after that changes it. ARRIVAL
   words[1] = {.word = header().arrivals.futex_word(), .expected = header().arrivals.load_acquire()};
-  std::size_t count = 2;
+  std::size_t count = 2;  // the first is the sleeper's own
   const std::uint32_t end = places_used();
-  for (std::uint32_t at = 0; at < end && count < words.size(); ++at) {
+  for (std::uint32_t at = 0; at < end && count < words.size() - 1; ++at) {
     if (at == place_) continue;
     const auto life = places_[at].life.load_acquire();
-    if (is_dead(life) && (whose == anybody || whose == at)) return {};
+    watch.has_dead_ = watch.has_dead_ || is_dead(life);
     if (life == 0 || is_dead(life)) continue;
     words[count++] = {.word = places_[at].life.futex_word(), .expected = life};
   }
-  const auto woken = os::futex_wait({words.data(), count}, deadline);
+  watch.count_ = count;
+}
+
+auto Segment::wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
+                   Deadline deadline) const -> Result<void> {
+  watch.words_[0] = {.word = futex_word, .expected = expected};
+  const auto woken = os::futex_wait({watch.words_.data(), watch.count_}, deadline);
   // A peer that changes the words all the time could keep us here.
   if (woken && deadline.has_passed()) return failure(deadline.error());
   // The kernel found no word: the object's file was cut off.

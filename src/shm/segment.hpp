@@ -15,6 +15,7 @@
 #include <parley/deadline.hpp>
 #include <parley/os/descriptor.hpp>
 
+#include "os/futex.hpp"
 #include "os/keeper.hpp"
 #include "os/region.hpp"
 #include "shm/layout/segment.hpp"
@@ -119,15 +120,27 @@ class Segment {
   /// Makes a dead participant's place free again, after all that it held was cleaned up.
   void free_place(std::uint32_t at) noexcept;
 
-  /// Whose death ends a sleep, also where it has died already: a place, or all of them.
-  static constexpr std::uint32_t anybody = ~0U;
+  /// Who takes part, for `wait`. Read before the caller looks whether it has to sleep, so that no
+  /// death or arrival after that look is missed.
+  class Watch {
+   public:
+    /// Whether somebody was dead. They are not watched: what they did they had done by then.
+    [[nodiscard]] auto has_dead() const noexcept -> bool { return has_dead_; }
 
-  /// Sleeps until the word is woken or no longer `expected`, or a participant dies or comes. Does
-  /// not sleep where `whose` is dead already; others who are dead are not watched. Whoever returns
-  /// from here, for whatever reason, looks at the word and at the dead, or calls `pass_on_deaths`:
-  /// the kernel wakes one sleeper for a death, so it is nobody else's turn. `timed_out` or
-  /// `would_block` at the deadline, `interrupted` by a signal.
-  auto wait(const std::uint32_t* futex_word, std::uint32_t expected, std::uint32_t whose,
+   private:
+    friend class Segment;
+    // More than can be watched tell futex_wait so.
+    std::array<os::WatchedWord, os::watched_words_at_most + 2> words_;
+    std::size_t count_ = 0;
+    bool has_dead_ = false;
+  };
+  void watch(Watch& watch) const noexcept;
+
+  /// Sleeps until the word is woken or no longer `expected`, or a participant has died or come
+  /// since `watch`. Whoever returns from here, for whatever reason, looks at the word and at the
+  /// dead, or calls `pass_on_deaths`: the kernel wakes one sleeper for a death, so it is nobody
+  /// else's turn. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
+  auto wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
             Deadline deadline) const -> Result<void>;
 
   /// For a sleeper that gives up without burying the dead: wakes another for each of them.
