@@ -17,7 +17,6 @@ using parley::Error;
 using parley::Result;
 using parley::SharedMemory;
 using parley::test::fail_each_call;
-using parley::test::interrupt_each_call;
 using parley::test::kill_at_each_call;
 using parley::test::mappings_of;
 using parley::test::Outcome;

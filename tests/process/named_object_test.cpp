@@ -46,7 +46,6 @@ using parley::Mutex;
 using parley::Result;
 using parley::SemaphoreSet;
 using parley::SharedMemory;
-using parley::test::fail_each_call;
 using parley::test::kill_at_each_call;
 using parley::test::Peer;
 using parley::test::TempDir;

@@ -218,7 +218,7 @@ TEST_CASE("processes that make memory grow at once lose nothing, and who opens i
   };
   Peer one([&] { grow(100); });
   Peer other([&] { grow(5'000); });
-  for (std::size_t last = 0; last < 5'000 * rounds;) {
+  for (std::size_t last = 0; last < std::size_t{5'000} * rounds;) {
     const auto size = SharedMemory::open(path).value().size_bytes().value();
     REQUIRE(size >= last);
     last = size;
