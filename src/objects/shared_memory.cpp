@@ -63,7 +63,7 @@ auto MappedSharedMemory::part(os::ByteRange range, ElementShape element) const
   if (range.size_bytes > rest) return failure(Error::out_of_range);
   const auto bytes = body_.subspan(range.offset_bytes, range.size_bytes);
   const bool whole = bytes.size() % element.size_bytes == 0 &&
-                     std::bit_cast<std::uintptr_t>(bytes.data()) % element.alignment_bytes == 0;
+                     reinterpret_cast<std::uintptr_t>(bytes.data()) % element.alignment_bytes == 0;
   return whole ? Result<std::span<std::byte>>(bytes) : failure(Error::invalid);
 }
 

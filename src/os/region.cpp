@@ -125,7 +125,8 @@ auto Region::map_alone(BorrowedFd fd, std::size_t size_bytes, Access access, boo
   // Before Linux 6.7 a descriptor that writes cannot map, shared, what is sealed against writing.
   // Since that never changes, a private mapping is the same.
   if (!mapped && mapped.error() == Error::not_permitted && !writes) mapped = map_with(MAP_PRIVATE);
-  Region region({static_cast<std::byte*>(PARLEY_TRY(mapped)), size_bytes}, 0);
+  auto* const bytes = static_cast<std::byte*>(PARLEY_TRY(mapped));
+  Region region({bytes, size_bytes}, 0);
   if (may_shrink) region.guard_ = PARLEY_TRY(guard_for(region.bytes_));
   return region;
 }
