@@ -53,7 +53,7 @@ auto SemaphoreSet::create(std::string_view name, std::span<const std::uint16_t> 
                           const SemaphoreSetOptions& options) -> Result<SemaphoreSet> {
   if (name.empty()) return failure(Error::invalid);
   auto state = PARLEY_TRY(State::of(PARLEY_TRY(make(name, values, options))));
-  PARLEY_TRY(state->publish(name));
+  PARLEY_TRY(state->segment().publish(name));
   return SemaphoreSet(std::move(state));
 }
 

@@ -2,17 +2,11 @@
 
 #include <algorithm>
 
-#include "os/futex.hpp"
-
 namespace parley {
 namespace {
 
 using Verdict = SemaphoreVerdict;
 using shm::Transaction;
-
-auto is_undecided(std::uint64_t state) -> bool {
-  return state == shm::waiter_waits || state == shm::waiter_sleeps;
-}
 
 /// In which round of serving a call has its turn. As in Linux: those that only wait for zero are
 /// served before those that change something, and of them those that wait for one semaphore first.
@@ -25,7 +19,7 @@ auto round_of(SemaphoreTable::Operations operations) -> int {
 constexpr int rounds = 3;
 
 /// What an attempt says of a call that waits.
-auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> shm::WaiterState {
+auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> std::uint64_t {
   switch (attempt.verdict) {
     case Verdict::proceeds:
       return shm::waiter_granted;
@@ -34,73 +28,11 @@ auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> 
     case Verdict::waits:
       break;
   }
-  return operations[attempt.stopped_at].no_wait ? shm::waiter_refused : shm::waiter_waits;
+  if (operations[attempt.stopped_at].no_wait) return shm::waiter_refused;
+  return shm::waiter_waits;
 }
 
 }  // namespace
-
-void WakeList::add(const std::uint32_t* futex_word) noexcept {
-  if (count_ == words_.size()) wake_all();
-  words_[count_++] = futex_word;
-}
-
-void WakeList::wake() noexcept {
-  for (std::size_t i = 0; i < count_; ++i) os::futex_wake(words_[i], 1);
-  count_ = 0;
-}
-
-/// The queue as it is walked: where we are, and who comes before.
-class SemaphoreTable::Queue {
- public:
-  explicit Queue(const SemaphoreTable& table) : table_(table) { restart(); }
-
-  void restart() {
-    before_ = 0;
-    at_ = table_.body().first.load_relaxed();
-    steps_ = 0;
-    ++walks_;
-  }
-
-  [[nodiscard]] auto is_at_end() const -> bool { return at_ == 0; }
-
-  /// The record where we are. `corrupt`: the queue names one that does not exist, or has no end.
-  auto here() -> Result<shm::SemaphoreWaiter*> {
-    const std::size_t waiters = table_.shape_.waiters;
-    // A walk sees each record once. Each is decided once and refuses that twice at most, by going
-    // to sleep and by being cancelled; after each of these all rounds begin again.
-    if (at_ > waiters || ++steps_ > waiters || walks_ > rounds * (3 * waiters + 1)) {
-      return failure(Error::corrupt);
-    }
-    return &table_.waiter(index());
-  }
-
-  void advance() {
-    before_ = at_;
-    at_ = table_.waiter(index()).next.load_relaxed();
-  }
-
-  /// Takes the record where we are out of the queue, and steps on to the next.
-  void unlink(Transaction& transaction) {
-    const auto next = table_.waiter(index()).next.load_relaxed();
-    auto& body = table_.body();
-    if (before_ == 0) {
-      transaction.set(body.first, next);
-    } else {
-      transaction.set(table_.waiter(static_cast<std::uint32_t>(before_ - 1)).next, next);
-    }
-    if (next == 0) transaction.set(body.last, before_);
-    at_ = next;
-  }
-
- private:
-  [[nodiscard]] auto index() const -> std::uint32_t { return static_cast<std::uint32_t>(at_ - 1); }
-
-  const SemaphoreTable& table_;
-  std::uint64_t before_ = 0;
-  std::uint64_t at_ = 0;
-  std::size_t steps_ = 0;
-  std::size_t walks_ = 0;
-};
 
 SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
                                bool undo) noexcept
@@ -114,7 +46,9 @@ SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSe
       words_(part<shm::SemaphoreWord>(body, shape.semaphores())),
       undo_rows_(part<shm::Atomic<std::uint64_t>>(body, shape.undo_rows()),
                  shape.place_count * shape.undo_row_words()),
-      waiters_(body.subspan(shape.waiter_records())) {}
+      line_(journal_, part<shm::SemaphoreSetBody>(body, 0)->line,
+            body.subspan(shape.waiter_records()), shape.operations),
+      lock_free_(shape.count == 1 && !undo) {}
 
 auto SemaphoreTable::of(std::span<std::byte> body, std::uint32_t place_count)
     -> Result<SemaphoreTable> {
@@ -144,53 +78,40 @@ void SemaphoreTable::create(std::span<std::byte> body, const shm::SemaphoreSetSh
   for (std::size_t i = 0; i < values.size(); ++i) words[i].state.store_relaxed(values[i]);
 }
 
-auto SemaphoreTable::operations_of(const shm::SemaphoreWaiter& waiter) const noexcept -> Words {
-  const auto offset = reinterpret_cast<const std::byte*>(&waiter) - body_.data();
-  return {part<shm::Atomic<std::uint64_t>>(
-              body_, static_cast<std::size_t>(offset) + sizeof(shm::SemaphoreWaiter)),
-          shape_.operations};
-}
-
 auto SemaphoreTable::recover() -> Result<void> {
   return shm::recover(journal_);
 }
 
-auto SemaphoreTable::free_record() const -> Result<std::uint32_t> {
-  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
-    if (waiter(i).state.load_acquire() == shm::waiter_free) return i;
+void SemaphoreTable::take_word() noexcept {
+  auto& word = words_[0].state;
+  auto seen = word.load_relaxed();  // the exchange makes the order
+  while ((seen & shm::under_latch) == 0 &&
+         !word.compare_exchange_acq_rel(seen, seen | shm::under_latch)) {
   }
-  return failure(Error::no_space);
 }
 
-auto SemaphoreTable::enqueue(Operations operations, SemaphoreUser user) -> Result<std::uint32_t> {
-  const auto index = PARLEY_TRY(free_record());
-  auto& record = waiter(index);
-  record.place.store_relaxed(user.place);
-  record.process.store_relaxed(user.process);
-  record.operations.store_relaxed(static_cast<std::uint32_t>(operations.size()));
-  const auto words = operations_of(record);
+void SemaphoreTable::leave_word() noexcept {
+  if (somebody_waits() || is_removed()) return;
+  auto& word = words_[0].state;
+  word.store_release(word.load_relaxed() & ~shm::under_latch);
+}
+
+auto SemaphoreTable::enqueue(Operations operations, Caller caller) -> Result<std::uint32_t> {
+  const auto index = PARLEY_TRY(line_.free_record());
+  const auto words = line_.words(line_.record(index));
   for (std::size_t i = 0; i < operations.size(); ++i) {
     words[i].store_relaxed(shm::pack_operation(operations[i].index, operations[i].delta,
                                                operations[i].undo, operations[i].no_wait));
   }
-  const auto last = body().last.load_relaxed();
-  if (last > shape_.waiters) return failure(Error::corrupt);
-  Transaction transaction(journal_);
-  transaction.set(record.state, shm::waiter_waits);
-  transaction.set(record.next, 0);
-  transaction.set(last == 0 ? body().first : waiter(static_cast<std::uint32_t>(last - 1)).next,
-                  index + 1);
-  transaction.set(body().last, index + 1);
-  PARLEY_TRY(transaction.commit());
+  PARLEY_TRY(line_.append(index, caller, static_cast<std::uint32_t>(operations.size())));
   return index;
 }
 
-auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
-                                     std::span<SemaphoreOperation> into) const
+auto SemaphoreTable::read_operations(shm::Waiter& waiter, std::span<SemaphoreOperation> into) const
     -> Result<Operations> {
-  const auto count = waiter.operations.load_relaxed();
+  const auto count = waiter.request.load_relaxed();
   if (count == 0 || count > shape_.operations) return failure(Error::corrupt);
-  const auto words = operations_of(waiter);
+  const auto words = line_.words(waiter);
   for (std::size_t i = 0; i < count; ++i) {
     const auto packed = words[i].load_relaxed();
     into[i] = {.index = static_cast<std::uint16_t>(packed),
@@ -203,61 +124,50 @@ auto SemaphoreTable::read_operations(const shm::SemaphoreWaiter& waiter,
 }
 
 auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
-  if (is_removed()) return turn_away(wakes);
+  if (is_removed()) return line_.turn_away(shm::waiter_removed, wakes);
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
   SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
-  Queue queue(*this);
+  WaitingLine::Walk walk(line_);
+  // After each decision all rounds begin again, and each record is decided once.
+  std::size_t walks_left = (rounds + 1) * (std::size_t{line_.count()} + 1);
   for (int round = 0; round < rounds;) {
-    if (queue.is_at_end()) {
+    if (walk.is_at_end()) {
       ++round;
-      queue.restart();
+      walk.restart();
+      if (--walks_left == 0) return failure(Error::corrupt);
       continue;
     }
-    auto& record = *PARLEY_TRY(queue.here());
+    auto& record = *PARLEY_TRY(walk.here());
     const auto seen = record.state.load_acquire();
-    const SemaphoreUser user{.place = record.place.load_relaxed(),
-                             .process = record.process.load_relaxed()};
-    if (user.place >= shape_.place_count) return failure(Error::corrupt);
-    if (!is_undecided(seen)) {
+    const Caller caller{.place = record.place.load_relaxed(),
+                        .process = record.process.load_relaxed()};
+    if (caller.place >= shape_.place_count) return failure(Error::corrupt);
+    if (!shm::is_undecided(seen)) {
       // Cancelled; nothing else is ever linked.
-      Transaction transaction(journal_);
-      queue.unlink(transaction);
-      transaction.set(record.state, shm::waiter_free);
-      PARLEY_TRY(transaction.commit());
+      PARLEY_TRY(walk.free_here());
       continue;
     }
     const auto operations = PARLEY_TRY(read_operations(record, space));
     std::uint64_t decided = shm::waiter_waits;
     if (round_of(operations) == round) {
-      this->attempt(attempt, operations, user.place);
+      this->attempt(attempt, operations, caller.place);
       decided = decision_of(attempt, operations);
     }
     if (decided == shm::waiter_waits) {
-      queue.advance();
+      walk.advance();
       continue;
     }
     Transaction transaction(journal_);
     const bool proceeds = decided == shm::waiter_granted;
-    if (proceeds) write(transaction, attempt, user);
-    queue.unlink(transaction);
-    const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, decided));  // DECIDE
-    if (done && proceeds) note_operation();
-    if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
-    // What was granted may let somebody proceed who comes earlier; what failed is cancelled, or its
-    // call has meanwhile gone to sleep: look again.
+    if (proceeds) write(transaction, attempt, caller);
+    if (!PARLEY_TRY(walk.decide_here(transaction, seen, decided, wakes))) continue;
+    if (proceeds) note_operation();
+    // May let somebody proceed who comes earlier.
     round = 0;
-    queue.restart();
+    walk.restart();
+    if (--walks_left == 0) return failure(Error::corrupt);
   }
   return {};
-}
-
-void SemaphoreTable::wake_decided(WakeList& wakes) const noexcept {
-  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
-    const auto& state = waiter(i).state;
-    const auto seen = state.load_relaxed();  // it is the call that waits that reads what was done
-    const bool decided = seen != shm::waiter_free && (seen & shm::undecided_bits) == 0;
-    if (decided) wakes.add(state.futex_word());
-  }
 }
 
 auto SemaphoreTable::set(std::uint16_t first, std::span<const std::uint16_t> values,
@@ -276,47 +186,11 @@ auto SemaphoreTable::remove(WakeList& wakes) -> Result<void> {
   Transaction mark(journal_);
   mark.set(body().removed, 1);
   PARLEY_TRY(mark.commit());
-  return turn_away(wakes);
-}
-
-auto SemaphoreTable::turn_away(WakeList& wakes) -> Result<void> {
-  for (Queue queue(*this); !queue.is_at_end();) {
-    auto& record = *PARLEY_TRY(queue.here());
-    const auto seen = record.state.load_acquire();
-    Transaction transaction(journal_);
-    queue.unlink(transaction);
-    if (!is_undecided(seen)) {
-      transaction.set(record.state, shm::waiter_free);
-      PARLEY_TRY(transaction.commit());
-      continue;
-    }
-    const bool done = PARLEY_TRY(transaction.commit_if(record.state, seen, shm::waiter_removed));
-    if (done && seen == shm::waiter_sleeps) wakes.add(record.state.futex_word());
-    if (!done) queue.restart();
-  }
-  return {};
+  return line_.turn_away(shm::waiter_removed, wakes);
 }
 
 auto SemaphoreTable::bury(std::uint32_t place) -> Result<void> {
-  for (Queue queue(*this); !queue.is_at_end();) {
-    auto& record = *PARLEY_TRY(queue.here());
-    if (record.place.load_relaxed() != place) {
-      queue.advance();
-      continue;
-    }
-    Transaction transaction(journal_);
-    queue.unlink(transaction);
-    transaction.set(record.state, shm::waiter_free);
-    PARLEY_TRY(transaction.commit());
-  }
-  // Decided, but its call did not live to see it.
-  for (std::uint32_t i = 0; i < shape_.waiters; ++i) {
-    auto& record = waiter(i);
-    if (record.place.load_relaxed() != place) continue;
-    if (record.state.load_acquire() != shm::waiter_free) {
-      record.state.store_release(shm::waiter_free);
-    }
-  }
+  PARLEY_TRY(line_.bury(place));
   return undo_ ? undo_all(place) : Result<void>();
 }
 
@@ -342,9 +216,9 @@ auto SemaphoreTable::waiting(std::uint16_t index) const -> Result<Waiting> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
   SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
   Waiting waiting;
-  for (Queue queue(*this); !queue.is_at_end(); queue.advance()) {
-    const auto& record = *PARLEY_TRY(queue.here());
-    if (!is_undecided(record.state.load_acquire())) continue;
+  for (WaitingLine::Walk walk(line_); !walk.is_at_end(); walk.advance()) {
+    auto& record = *PARLEY_TRY(walk.here());
+    if (!shm::is_undecided(record.state.load_acquire())) continue;
     ++waiting.all;
     const auto place = record.place.load_relaxed();
     if (place >= shape_.place_count) return failure(Error::corrupt);

@@ -5,11 +5,6 @@
 //                recovery they are those of some moment between two calls. (The times are only
 //                told.)
 //             I2 whenever the latch is free, no call in the queue could proceed (but see Crash).
-//             I3 a waiter's record is linked in the queue if and only if its state is undecided or
-//                cancelled; both change in one transaction, which the state itself decides.
-// Edges       DECIDE  the exchange of a waiter's state by the latch's holder -> the call that
-// waits:
-//             what it waited for is done, or will be by whoever takes the latch over.
 // Crash       A holder that dies between its change and the serving of the queue breaks I2; whoever
 //             takes the latch over serves the queue. A call that dies while it waits leaves its
 //             record, and its adjustments, to `bury`.
@@ -23,34 +18,12 @@
 
 #include <parley/semaphore_set.hpp>
 
+#include "objects/waiting_line.hpp"
 #include "os/clock.hpp"
 #include "shm/layout/semaphore_set.hpp"
-#include "shm/segment.hpp"
 #include "shm/transaction.hpp"
 
 namespace parley {
-
-/// Who acts: a participant's place, and its process as it knows itself.
-struct SemaphoreUser {
-  std::uint32_t place;
-  std::uint32_t process;
-};
-
-/// The sleepers whose wait is decided, to be woken when the latch is free again.
-class WakeList {
- public:
-  void add(const std::uint32_t* futex_word) noexcept;
-  void wake_all() noexcept {
-    if (count_ != 0) [[unlikely]]
-      wake();
-  }
-
- private:
-  void wake() noexcept;
-
-  std::array<const std::uint32_t*, 16> words_;
-  std::size_t count_ = 0;
-};
 
 enum class SemaphoreVerdict : std::uint8_t { proceeds, waits, overflows };
 
@@ -98,11 +71,19 @@ class SemaphoreTable {
   [[nodiscard]] auto is_removed() const noexcept -> bool {
     return body().removed.load_relaxed() != 0;
   }
-  [[nodiscard]] auto somebody_waits() const noexcept -> bool {
-    return body().first.load_relaxed() != 0;
+  [[nodiscard]] auto latch_words() const noexcept -> shm::LatchWords& { return body().latch; }
+  [[nodiscard]] auto line() const noexcept -> const WaitingLine& { return line_; }
+  [[nodiscard]] auto somebody_waits() const noexcept -> bool { return !line_.is_empty(); }
+
+  /// Whether the semaphore's word may be changed by exchange, without the latch: `under_latch`.
+  [[nodiscard]] auto is_lock_free() const noexcept -> bool { return lock_free_; }
+
+  /// Keep all others from the word, for as long as the latch is held or somebody waits.
+  void enter() noexcept {
+    if (lock_free_) take_word();
   }
-  [[nodiscard]] auto waiter(std::uint32_t index) const noexcept -> shm::SemaphoreWaiter& {
-    return *part<shm::SemaphoreWaiter>(waiters_, index * shape_.waiter_bytes());
+  void leave() noexcept {
+    if (lock_free_) leave_word();
   }
 
   /// Finishes what a dead holder of the latch had begun. I2 is then still to be restored.
@@ -115,17 +96,17 @@ class SemaphoreTable {
 
   /// Does what an attempt that proceeds said.
   template <std::size_t capacity>
-  auto commit(const SemaphoreAttempt<capacity>& attempt, SemaphoreUser user) -> Result<void>;
+  auto commit(const SemaphoreAttempt<capacity>& attempt, Caller caller) -> Result<void>;
 
   /// Puts a call at the end of the queue: the index of its record. `no_space`: all are taken.
-  auto enqueue(Operations operations, SemaphoreUser user) -> Result<std::uint32_t>;
+  auto enqueue(Operations operations, Caller caller) -> Result<std::uint32_t>;
 
   /// Lets everybody proceed who can, in the queue's order, until nobody can. Once the set is
   /// removed, turns everybody away.
   auto serve(WakeList& wakes) -> Result<void>;
 
   /// Wakes all whose wait was decided and who have not seen it.
-  void wake_decided(WakeList& wakes) const noexcept;
+  void wake_decided(WakeList& wakes) const noexcept { line_.wake_decided(wakes); }
 
   /// Sets values from `first` on.
   auto set(std::uint16_t first, std::span<const std::uint16_t> values, std::uint32_t process)
@@ -154,14 +135,12 @@ class SemaphoreTable {
   SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
                  bool undo) noexcept;
 
-  class Queue;
-  using Words = std::span<shm::Atomic<std::uint64_t>>;
+  using Words = WaitingLine::Words;
 
   [[nodiscard]] auto undo_row(std::uint32_t place) const noexcept -> Words;
   [[nodiscard]] auto adjustment(std::uint32_t place, std::uint16_t index) const noexcept
       -> std::int32_t;
-  [[nodiscard]] auto operations_of(const shm::SemaphoreWaiter& waiter) const noexcept -> Words;
-  auto read_operations(const shm::SemaphoreWaiter& waiter, std::span<SemaphoreOperation> into) const
+  auto read_operations(shm::Waiter& waiter, std::span<SemaphoreOperation> into) const
       -> Result<Operations>;
   template <class Change>
   auto apply(Change& change, const SemaphoreOperation& operation, std::uint32_t place) const
@@ -170,10 +149,10 @@ class SemaphoreTable {
                 std::uint32_t process) const;
   template <std::size_t capacity>
   void write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
-             SemaphoreUser user) const;
+             Caller caller) const;
   void note_operation() const;
-  auto free_record() const -> Result<std::uint32_t>;
-  auto turn_away(WakeList& wakes) -> Result<void>;
+  void take_word() noexcept;
+  void leave_word() noexcept;
   auto undo_all(std::uint32_t place) -> Result<void>;
 
   std::span<std::byte> body_;
@@ -182,7 +161,8 @@ class SemaphoreTable {
   shm::JournalPlace journal_;
   shm::SemaphoreWord* words_;
   Words undo_rows_;
-  std::span<std::byte> waiters_;
+  WaitingLine line_;
+  bool lock_free_;
 };
 
 inline auto SemaphoreTable::undo_row(std::uint32_t place) const noexcept -> Words {
@@ -251,25 +231,25 @@ auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
 
 template <std::size_t capacity>
 void SemaphoreTable::write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
-                           SemaphoreUser user) const {
-  const auto row = undo_row(user.place);
+                           Caller caller) const {
+  const auto row = undo_row(caller.place);
   bool undo = false;
   for (const auto& change : std::span(attempt.changes_).first(attempt.count_)) {
-    set_word(transaction, change.index, change.value, user.process);
+    set_word(transaction, change.index, change.value, caller.process);
     if (!change.undo) continue;
     undo = true;
     const auto resets = word(change.index).resets.load_relaxed();
     transaction.set(row[1 + std::size_t{change.index}],
                     shm::pack_adjustment(change.adjustment, resets));
   }
-  if (undo && row[0].load_relaxed() != user.process) transaction.set(row[0], user.process);
+  if (undo && row[0].load_relaxed() != caller.process) transaction.set(row[0], caller.process);
 }
 
 template <std::size_t capacity>
-auto SemaphoreTable::commit(const SemaphoreAttempt<capacity>& attempt, SemaphoreUser user)
+auto SemaphoreTable::commit(const SemaphoreAttempt<capacity>& attempt, Caller caller)
     -> Result<void> {
   shm::Transaction transaction(journal_);
-  write(transaction, attempt, user);
+  write(transaction, attempt, caller);
   note_operation();
   return transaction.commit();
 }

@@ -15,6 +15,7 @@
 #include "shm/layout/segment.hpp"
 #include "shm/layout/semaphore_set.hpp"
 #include "shm/layout/shared_memory.hpp"
+#include "shm/layout/waiting_line.hpp"
 
 // One field of the struct that is being described.
 #define FIELD(name) {#name, offsetof(Struct, name), sizeof(Struct::name)}
@@ -164,6 +165,12 @@ auto name_of(WaiterState state) -> std::string {
       return "waiter_granted";
     case waiter_removed:
       return "waiter_removed";
+  }
+  return {};
+}
+
+auto name_of(SemaphoreDecision decision) -> std::string {
+  switch (decision) {
     case waiter_overflow:
       return "waiter_overflow";
     case waiter_refused:
@@ -210,26 +217,31 @@ auto journal_entry() -> Layout {
   return {"JournalEntry", sizeof(Struct), {FIELD(offset), FIELD(value)}};
 }
 
+auto line_ends() -> Layout {
+  using Struct = LineEnds;
+  return {"LineEnds", sizeof(Struct), {FIELD(first), FIELD(last)}};
+}
+
+auto waiter() -> Layout {
+  using Struct = Waiter;
+  return {
+      "Waiter",
+      sizeof(Struct),
+      {FIELD(state), FIELD(next), FIELD(place), FIELD(request), FIELD(process), FIELD(reserved)}};
+}
+
 auto set_body() -> Layout {
   using Struct = SemaphoreSetBody;
   return {"SemaphoreSetBody",
           sizeof(Struct),
-          {FIELD(latch), FIELD(journal), FIELD(first), FIELD(last), FIELD(last_operation),
-           FIELD(last_change), FIELD(removed), FIELD(count), FIELD(operations), FIELD(waiters),
-           FIELD(undo), FIELD(unused)}};
+          {FIELD(latch), FIELD(journal), FIELD(line), FIELD(last_operation), FIELD(last_change),
+           FIELD(removed), FIELD(count), FIELD(operations), FIELD(waiters), FIELD(undo),
+           FIELD(unused)}};
 }
 
 auto semaphore_word() -> Layout {
   using Struct = SemaphoreWord;
   return {"SemaphoreWord", sizeof(Struct), {FIELD(state), FIELD(resets)}};
-}
-
-auto semaphore_waiter() -> Layout {
-  using Struct = SemaphoreWaiter;
-  return {"SemaphoreWaiter",
-          sizeof(Struct),
-          {FIELD(state), FIELD(next), FIELD(place), FIELD(operations), FIELD(process),
-           FIELD(reserved)}};
 }
 
 auto mutex_body() -> Layout {
@@ -263,12 +275,19 @@ TEST_CASE("the page of the latch and the journal is the code's layout") {
   compare_numbers("latch_and_journal", constants, {{"undecided_bits", undecided_bits}});
 }
 
+TEST_CASE("the page of the waiting line is the code's layout") {
+  compare_structs("waiting_line", {line_ends(), waiter()});
+  Numbers numbers;
+  add_names<WaiterState>(numbers);
+  compare_numbers("waiting_line", constants, numbers);
+}
+
 TEST_CASE("the page of the semaphore set is the code's layout") {
-  compare_structs("semaphore_set", {set_body(), semaphore_word(), semaphore_waiter()});
+  compare_structs("semaphore_set", {set_body(), semaphore_word()});
   Numbers numbers{{"semaphore_set_version", semaphore_set_version},
                   {"value_bits", value_bits},
                   {"under_latch", under_latch}};
-  add_names<WaiterState>(numbers);
+  add_names<SemaphoreDecision>(numbers);
   compare_numbers("semaphore_set", constants, numbers);
   constexpr SemaphoreSetShape shape{.count = 3, .operations = 2, .waiters = 4, .place_count = 5};
   compare_numbers("semaphore_set", "| part | offset |",

@@ -65,7 +65,7 @@ class SetWorld {
   [[nodiscard]] auto raw_waiting() const -> std::size_t {
     std::size_t count = 0;
     for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
-      const auto state = table_.waiter(i).state.load_acquire();
+      const auto state = table_.line().record(i).state.load_acquire();
       if (state == shm::waiter_waits || state == shm::waiter_sleeps) ++count;
     }
     return count;
@@ -87,7 +87,7 @@ class SetWorld {
   /// Wakes those who wait for a semaphore, without a reason; they go to sleep again.
   void disturb() {
     for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
-      os::futex_wake(table_.waiter(i).state.futex_word(), 1);
+      os::futex_wake(table_.line().record(i).state.futex_word(), 1);
     }
   }
 
@@ -100,10 +100,10 @@ class SetWorld {
     const auto& body = table_.body();
     CHECK(body.latch.holder.load_acquire() == 0);
     CHECK(body.journal.count.load_relaxed() == 0);
-    CHECK(body.first.load_relaxed() == 0);
-    CHECK(body.last.load_relaxed() == 0);
+    CHECK(body.line.first.load_relaxed() == 0);
+    CHECK(body.line.last.load_relaxed() == 0);
     for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
-      CHECK(table_.waiter(i).state.load_relaxed() == shm::waiter_free);
+      CHECK(table_.line().record(i).state.load_relaxed() == shm::waiter_free);
     }
     if (!is_removed()) CHECK((table_.word(0).state.load_relaxed() & shm::under_latch) == 0);
     CHECK(view.taken() == living);

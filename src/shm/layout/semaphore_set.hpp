@@ -4,10 +4,10 @@
 //   128  JournalEntry × (2 * count + 8)
 //        SemaphoreWord × count           16 each
 //        undo row × place_count          8 * (1 + count) each: process, adjustment × count
-//        SemaphoreWaiter × waiters       32 + 8 * operations each
+//        Waiter × waiters                32 + 8 * operations each
 //
-// All of it is written by the latch's holder alone, except `SemaphoreWaiter::state`, and, in a set
-// of one without undo, `SemaphoreWord::state`.
+// All of it is written by the latch's holder alone, except `Waiter::state`, and, in a set of one
+// without undo, `SemaphoreWord::state`.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,7 @@
 
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
+#include "shm/layout/waiting_line.hpp"
 
 namespace parley::shm {
 
@@ -24,8 +25,7 @@ inline constexpr std::uint32_t semaphore_set_version = 1;
 struct SemaphoreSetBody {
   LatchWords latch;  ///< See shm/latch.hpp.
   Journal journal;
-  Atomic<std::uint64_t> first;  ///< Of those who wait: index + 1, 0 for none.
-  Atomic<std::uint64_t> last;
+  LineEnds line;                         ///< Of those who wait.
   Atomic<std::uint64_t> last_operation;  ///< Seconds since 1970; 0: none yet.
   Atomic<std::uint64_t> last_change;
   Atomic<std::uint64_t> removed;  ///< 1 once it is.
@@ -38,8 +38,7 @@ struct SemaphoreSetBody {
 };
 static_assert(offsetof(SemaphoreSetBody, latch) == 0);
 static_assert(offsetof(SemaphoreSetBody, journal) == 8);
-static_assert(offsetof(SemaphoreSetBody, first) == 24);
-static_assert(offsetof(SemaphoreSetBody, last) == 32);
+static_assert(offsetof(SemaphoreSetBody, line) == 24);
 static_assert(offsetof(SemaphoreSetBody, last_operation) == 40);
 static_assert(offsetof(SemaphoreSetBody, last_change) == 48);
 static_assert(offsetof(SemaphoreSetBody, removed) == 56);
@@ -70,36 +69,13 @@ constexpr auto pack_adjustment(std::int32_t adjustment, std::uint64_t resets) ->
   return (resets << 32U) | static_cast<std::uint32_t>(adjustment);
 }
 
-/// A call that waits.
-struct SemaphoreWaiter {
-  /// WaiterState. Free and decided ones belong to the call that waits; it alone changes them, to
-  /// free. Undecided ones are decided by the latch's holder or cancelled by the call, by exchange.
-  Atomic<std::uint64_t> state;
-  Atomic<std::uint64_t> next;        ///< In the queue: index + 1, 0 for the last.
-  Atomic<std::uint32_t> place;       ///< Of the participant.
-  Atomic<std::uint32_t> operations;  ///< How many follow.
-  Atomic<std::uint32_t> process;
-  std::uint32_t reserved;  ///< Zero.
-};
-static_assert(offsetof(SemaphoreWaiter, state) == 0);
-static_assert(offsetof(SemaphoreWaiter, next) == 8);
-static_assert(offsetof(SemaphoreWaiter, place) == 16);
-static_assert(offsetof(SemaphoreWaiter, operations) == 20);
-static_assert(offsetof(SemaphoreWaiter, process) == 24);
-static_assert(sizeof(SemaphoreWaiter) == 32 && std::is_standard_layout_v<SemaphoreWaiter>);
-
-/// The low two bits are `undecided_bits`.
-enum WaiterState : std::uint64_t {
-  waiter_free = 0,
-  waiter_waits = 1,
-  waiter_cancelled = 2,
-  waiter_sleeps = 5,     ///< Waits, and is to be woken.
-  waiter_granted = 4,    ///< Its operations were done.
-  waiter_removed = 8,    ///< The set was.
+/// Decisions of a call that waits, beside those of WaiterState.
+enum SemaphoreDecision : std::uint64_t {
   waiter_overflow = 12,  ///< A value or an adjustment would have been out of range.
   waiter_refused = 16    ///< It came to an operation that does not wait.
 };
 
+/// Behind its Waiter, whose `request` says how many follow, the operations of a call that waits.
 /// Index in bits 0 to 15, delta in 16 to 31, undo in bit 32, no_wait in bit 33.
 constexpr auto pack_operation(std::uint16_t index, std::int16_t delta, bool undo, bool no_wait)
     -> std::uint64_t {
@@ -127,7 +103,7 @@ struct SemaphoreSetShape {
     return undo_rows() + place_count * undo_row_words() * sizeof(std::uint64_t);
   }
   [[nodiscard]] constexpr auto waiter_bytes() const -> std::size_t {
-    return sizeof(SemaphoreWaiter) + operations * sizeof(std::uint64_t);
+    return sizeof(Waiter) + operations * sizeof(std::uint64_t);
   }
   [[nodiscard]] constexpr auto body_bytes() const -> std::size_t {
     return waiter_records() + waiters * waiter_bytes();

@@ -1,0 +1,245 @@
+// A handle on an object that one latch guards: its segment, its table, how it is entered and left,
+// and how its calls wait.
+//
+// The table is what is done under the latch. It has
+//   static of(body, place_count) -> Result<Table>    checks that the body holds what it says
+//   latch_words() -> shm::LatchWords&
+//   recover() -> Result<void>         finishes what a dead holder of the latch had begun
+//   bury(place) -> Result<void>       undoes and frees all that a dead participant left
+//   somebody_waits() -> bool          whether `serve` may have something to do
+//   serve(WakeList&) -> Result<void>  lets everybody proceed who can
+//   wake_decided(WakeList&)           wakes all whose wait was decided and who have not seen it
+// and, where something is to be done each time,
+//   enter(), leave()                  after the latch was taken, before it is released
+//
+// Edges       DECIDE  see objects/waiting_line.hpp.
+// Crash       A holder that dies between a change and `serve`, or between `serve` and the wake-ups,
+//             leaves both to whoever takes the latch over; dead after its release, to whoever
+//             buries it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include <parley/deadline.hpp>
+#include <parley/object.hpp>
+
+#include "objects/spins.hpp"
+#include "objects/waiting_line.hpp"
+#include "objects/wake_list.hpp"
+#include "os/keeper.hpp"
+#include "shm/latch.hpp"
+#include "shm/segment.hpp"
+#include "shm/spin.hpp"
+
+namespace parley {
+
+template <class Table>
+class LatchedObject {
+ public:
+  LatchedObject(shm::Segment segment, const Table& table) noexcept
+      : segment_(std::move(segment)), table_(table) {}
+
+  [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return segment_.descriptor(); }
+  [[nodiscard]] auto segment() const noexcept -> const shm::Segment& { return segment_; }
+  [[nodiscard]] auto table() noexcept -> Table& { return table_; }
+  [[nodiscard]] auto table() const noexcept -> const Table& { return table_; }
+
+  [[nodiscard]] auto spins() const noexcept -> std::uint32_t { return spins_; }
+  void set_wait_strategy(WaitStrategy strategy) noexcept { spins_ = spins_of(strategy); }
+
+  /// Participants that are alive, or not buried yet.
+  [[nodiscard]] auto participants() const noexcept -> std::size_t;
+
+  /// Who this process is in the object.
+  [[nodiscard]] auto caller() const noexcept -> Caller {
+    return {.place = segment_.place(), .process = segment_.process_id()};
+  }
+
+  /// For calls without a deadline of their own.
+  static auto patient() -> Deadline { return Deadline::after(shm::patience); }
+
+  /// The latch, once it was taken. When this goes, it is released, and then those are woken whose
+  /// wait was decided.
+  class Locked {
+   public:
+    explicit Locked(LatchedObject& object) noexcept : object_(object) {}
+    Locked(const Locked&) = delete;
+    auto operator=(const Locked&) -> Locked& = delete;
+    ~Locked() {
+      if (holds_) object_.unlock(wakes);
+    }
+
+    /// Takes it and buries the dead. `busy` or the deadline's error where it is not to be had. An
+    /// `heir` stands in place 0.
+    auto take(Deadline deadline, bool heir = false) -> Result<void> {
+      return object_.lock(deadline, heir, *this);
+    }
+
+    /// Serves those who wait, after a change. `corrupt` where the object was truncated meanwhile.
+    auto close() -> Result<void> { return object_.close(wakes); }
+
+    WakeList wakes;
+
+   private:
+    friend class LatchedObject;
+    LatchedObject& object_;
+    bool holds_ = false;
+  };
+
+  /// Sees to it that this process takes part, also in a child of fork(2). Taking the latch does.
+  auto stand() -> Result<void> {
+    if (segment_.is_current()) [[likely]]
+      return {};
+    return claim_place();
+  }
+
+  /// Returns what was decided of a call that was put in line, once it is: a state that is not
+  /// undecided. The record is then the caller's, who reads it and makes it free. Or cancels it and
+  /// fails, at the deadline or where waiting is impossible.
+  auto wait_for(shm::Waiter& record, Deadline deadline) -> Result<std::uint64_t>;
+
+  /// Sleeps until the word is woken or not what is expected, or somebody has died, who is then
+  /// buried. For a loop that looks at the word again; it does so whatever this returns: the
+  /// deadline's error, `interrupted`, or what makes waiting impossible.
+  auto sleep(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline)
+      -> Result<void>;
+
+ private:
+  [[nodiscard]] auto latch() const noexcept -> shm::Latch {
+    return {segment_, table_.latch_words()};
+  }
+  auto claim_place() -> Result<void>;
+  auto lock(Deadline deadline, bool heir, Locked& locked) -> Result<void>;
+  void unlock(WakeList& wakes) noexcept;
+  auto close(WakeList& wakes) -> Result<void>;
+  auto bury_the_dead(WakeList& wakes) -> Result<void>;
+  auto tend_to_deaths(Deadline deadline) -> Result<void>;
+
+  shm::Segment segment_;
+  Table table_;
+  std::uint32_t spins_ = spins_of(WaitStrategy::adaptive);
+};
+
+template <class Table>
+auto LatchedObject<Table>::participants() const noexcept -> std::size_t {
+  std::size_t count = 0;
+  for (std::uint32_t at = 0; at < segment_.places_used(); ++at) {
+    if (segment_.life(at).load_relaxed() != 0) ++count;
+  }
+  return count;
+}
+
+template <class Table>
+auto LatchedObject<Table>::claim_place() -> Result<void> {
+  return segment_.claim([this]() -> Result<void> {
+    Locked locked(*this);
+    PARLEY_TRY(locked.take(patient(), true));
+    return locked.close();
+  });
+}
+
+template <class Table>
+inline auto LatchedObject<Table>::lock(Deadline deadline, bool heir, Locked& locked)
+    -> Result<void> {
+  if (!segment_.is_current()) [[unlikely]]
+    PARLEY_TRY(claim_place());
+  const auto found = latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
+  if (!found) [[unlikely]] {
+    const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
+    return failure(impatient ? Error::busy : found.error());
+  }
+  locked.holds_ = true;
+  if constexpr (requires { table_.enter(); }) table_.enter();
+  const bool orphaned = *found == shm::Latch::Found::left_by_the_dead;
+  if (orphaned || segment_.next_dead(0) < segment_.place_count()) [[unlikely]] {
+    return bury_the_dead(locked.wakes);
+  }
+  return {};
+}
+
+template <class Table>
+inline void LatchedObject<Table>::unlock(WakeList& wakes) noexcept {
+  if constexpr (requires { table_.leave(); }) table_.leave();
+  latch().release();
+  wakes.wake_all();
+}
+
+template <class Table>
+inline auto LatchedObject<Table>::close(WakeList& wakes) -> Result<void> {
+  if (table_.somebody_waits()) PARLEY_TRY(table_.serve(wakes));
+  return segment_.is_lost() ? failure(Error::corrupt) : Result<void>();
+}
+
+template <class Table>
+auto LatchedObject<Table>::bury_the_dead(WakeList& wakes) -> Result<void> {
+  PARLEY_TRY(table_.recover());
+  const auto end = segment_.place_count();
+  for (auto at = segment_.next_dead(0); at < end; at = segment_.next_dead(at + 1)) {
+    if (at == segment_.place()) return failure(Error::corrupt);
+    os::await_stillness();
+    PARLEY_TRY(table_.bury(at));
+    segment_.free_place(at);
+  }
+  // One of them may have been woken, or have died before it woke whom it served. Now that they are
+  // still, they undo neither.
+  latch().expect_sleepers();
+  table_.wake_decided(wakes);
+  return table_.serve(wakes);
+}
+
+/// Buries the dead, if there are any. Without the latch by the deadline, somebody else is to.
+template <class Table>
+auto LatchedObject<Table>::tend_to_deaths(Deadline deadline) -> Result<void> {
+  if (segment_.next_dead(0) == segment_.place_count()) return {};
+  Locked locked(*this);
+  const auto buried = locked.take(deadline);
+  if (buried) {
+    static_cast<void>(locked.close());
+    return {};
+  }
+  segment_.pass_on_deaths();
+  return buried.error() == deadline.error() ? Result<void>() : buried;
+}
+
+template <class Table>
+auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t expected,
+                                 Deadline deadline) -> Result<void> {
+  shm::Segment::Watch watch;
+  segment_.watch(watch);
+  Result<void> woken;
+  if (!watch.has_dead()) woken = segment_.wait(watch, futex_word, expected, deadline);
+  PARLEY_TRY(tend_to_deaths(deadline));
+  return woken;
+}
+
+template <class Table>
+auto LatchedObject<Table>::wait_for(shm::Waiter& record, Deadline deadline)
+    -> Result<std::uint64_t> {
+  auto& state = record.state;
+  for (std::uint32_t looks = 0;;) {
+    auto seen = state.load_acquire();  // DECIDE
+    if (!shm::is_undecided(seen)) return seen;
+    Result<void> woken;
+    if (looks < spins_) {
+      shm::pause_between_looks(looks);
+      if (++looks % shm::looks_between_clocks != 0) continue;
+      woken = tend_to_deaths(deadline);
+      if (deadline.has_passed()) woken = failure(deadline.error());
+    } else {
+      if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
+        continue;
+      }
+      woken = sleep(state.futex_word(), shm::waiter_sleeps, deadline);
+    }
+    if (segment_.is_lost()) return failure(Error::corrupt);
+    if (woken || woken.error() == Error::interrupted) continue;
+    seen = state.load_acquire();
+    if (!shm::is_undecided(seen)) continue;
+    if (state.compare_exchange_acq_rel(seen, shm::waiter_cancelled)) return failure(woken.error());
+    looks = spins_;  // decided meanwhile; once more, without spinning
+  }
+}
+
+}  // namespace parley
