@@ -3,10 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <sys/uio.h>
+#include <unistd.h>
+#include <csignal>
 
 #include <array>
 #include <cstddef>
 #include <utility>
+
+#include <parley/os/signal_driven.hpp>
 
 #include "support/faults.hpp"
 
@@ -45,6 +49,20 @@ TEST_CASE("every failing call of using a pipe gives its error") {
     return {};
   });
   CHECK(calls >= 24);
+}
+
+TEST_CASE("every failing call of driving a pipe by signals gives its error") {
+  CHECK(fail_each_call([]() -> Outcome {
+          const auto pipe = PARLEY_TRY(Pipe::create());
+          const BorrowedFd fd = pipe.reader.fd();
+          PARLEY_TRY(set_signal_owner(fd, {.id = getpid()}));
+          PARLEY_TRY(signal_owner(fd));
+          PARLEY_TRY(set_ready_signal(fd, SIGUSR1));
+          PARLEY_TRY(ready_signal(fd));
+          PARLEY_TRY(set_signal_driven(fd, true));
+          PARLEY_TRY(is_signal_driven(fd));
+          return {};
+        }) == 8);
 }
 
 TEST_CASE("an interrupted call of a transfer is made again") {

@@ -177,6 +177,28 @@ TEST_CASE("another user gets a queue only in the directions that its mode allows
   CHECK(stranger.wait() == 0);
 }
 
+TEST_CASE("a queue that is given away is its new owner's, and its old mode keeps others out") {
+  if (!parley::test::can_become_another_user()) return;
+  const PosixName name;
+  auto queue = MessageQueue::create(name, small).value();
+  Peer stranger([&] {
+    parley::test::become_nobody();
+    REQUIRE(queue.set_mode(0666).error() == Error::not_permitted);
+    REQUIRE(queue.set_owner({.uid = geteuid(), .gid = getegid()}).error() == Error::not_permitted);
+    REQUIRE(MessageQueue::open(name).error() == Error::access_denied);
+  });
+  CHECK(stranger.wait() == 0);
+  REQUIRE(queue.set_owner({.uid = 65534, .gid = 65534}));
+  CHECK(queue.permissions().value().owner == Owner{.uid = 65534, .gid = 65534});
+  Peer owner([&] {
+    parley::test::become_nobody();
+    auto mine = MessageQueue::open(name).value();
+    REQUIRE(mine.set_mode(0400));
+    REQUIRE(MessageSender::open(name).error() == Error::access_denied);
+  });
+  CHECK(owner.wait() == 0);
+}
+
 TEST_CASE("queues over the user's limit of bytes cannot be made") {
   Peer limited([&] {
     const PosixName name;

@@ -91,6 +91,10 @@ TEST_CASE("another user gets a semaphore only with both its read and its write b
     REQUIRE(Semaphore::open_or_create(readable).error() == Error::access_denied);
     REQUIRE(Semaphore::open(open).value().post());
     REQUIRE(Semaphore::unlink(open).error() == Error::access_denied);
+    REQUIRE(Semaphore::set_mode(closed, 0666).error() == Error::not_permitted);
+    REQUIRE(Semaphore::set_owner(closed, {.uid = geteuid(), .gid = getegid()}).error() ==
+            Error::not_permitted);
+    REQUIRE(Semaphore::permissions(closed).value().mode == 0600);
   });
   CHECK(stranger.wait() == 0);
 }

@@ -182,9 +182,20 @@ TEST_CASE("a queue has the mode that was asked for, less the umask") {
   const mode_t before = umask(027);
   const auto queue = MessageQueue::create(name, {.mode = 0666}).value();
   umask(before);
-  struct stat status{};
-  REQUIRE(fstat(queue.fd().number(), &status) == 0);
-  CHECK((status.st_mode & 0777) == 0640);
+  const auto permissions = queue.permissions().value();
+  CHECK(permissions ==
+        FilePermissions{.owner = {.uid = geteuid(), .gid = getegid()}, .mode = 0640});
+}
+
+TEST_CASE("a queue's mode is changed for who opens it next, through any of its descriptors") {
+  const PosixName name;
+  auto queue = MessageQueue::create(name, small).value();
+  auto sender = MessageSender::open(name).value();
+  REQUIRE(sender.set_mode(0460));
+  CHECK(queue.permissions().value().mode == 0460);
+  CHECK(queue.set_owner({.uid = geteuid(), .gid = getegid()}));
+  CHECK(queue.permissions().value().owner == Owner{.uid = geteuid(), .gid = getegid()});
+  CHECK(send(queue, "a"));
 }
 
 TEST_CASE("an unlinked queue is used on by who has it, and its name is free") {

@@ -3,20 +3,27 @@
 #include <doctest/doctest.h>
 
 #include <semaphore.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <fstream>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "support/posix_name.hpp"
+#include "support/temp_dir.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley::os::posix;
 using parley::Deadline;
 using parley::Error;
+using parley::os::FilePermissions;
+using parley::os::Owner;
 using parley::test::mappings_of;
 using parley::test::PosixName;
 
@@ -42,6 +49,37 @@ TEST_CASE("a semaphore counts down by waiting and up by posting") {
   CHECK(semaphore.post());
   CHECK(semaphore.wait(Deadline::never()));
   CHECK(semaphore.value().value() == 0);
+}
+
+TEST_CASE("a named semaphore's owner and mode are read and changed by its name") {
+  const PosixName name;
+  const Owner me{.uid = geteuid(), .gid = getegid()};
+  CHECK(Semaphore::permissions(name).error() == Error::not_found);
+  CHECK(Semaphore::set_mode(name, 0600).error() == Error::not_found);
+  CHECK(Semaphore::set_owner(name, me).error() == Error::not_found);
+  auto semaphore = Semaphore::create(name, {.mode = 0600}).value();
+  CHECK(Semaphore::permissions(name).value() == FilePermissions{.owner = me, .mode = 0600});
+  CHECK(Semaphore::set_mode(name, 0660));
+  CHECK(Semaphore::set_owner(name, me));
+  CHECK(Semaphore::permissions(name).value() == FilePermissions{.owner = me, .mode = 0660});
+  CHECK(semaphore.post());
+  CHECK(Semaphore::permissions("name").error() == Error::invalid);
+}
+
+TEST_CASE("the mode and owner of what a link in a semaphore's place points to are left alone") {
+  const parley::test::TempDir directory;
+  const PosixName name;
+  const std::string target = directory / "target";
+  REQUIRE(std::ofstream(target).put('x'));
+  REQUIRE(chmod(target.c_str(), 0640) == 0);
+  const std::string link = "/dev/shm/sem." + name.text().substr(1);
+  REQUIRE(symlink(target.c_str(), link.c_str()) == 0);
+  CHECK(Semaphore::set_mode(name, 0666).error() == Error::not_supported);
+  CHECK(Semaphore::permissions(name).value().mode == 0777);
+  REQUIRE(unlink(link.c_str()) == 0);
+  struct stat status{};
+  REQUIRE(stat(target.c_str(), &status) == 0);
+  CHECK((status.st_mode & 0777U) == 0640);
 }
 
 TEST_CASE("waiting for a semaphore that is down ends at the deadline, the try form at once") {

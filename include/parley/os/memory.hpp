@@ -8,15 +8,9 @@
 
 #include <parley/os/descriptor.hpp>
 #include <parley/os/mapping.hpp>
+#include <parley/os/owner.hpp>
 
 namespace parley::os {
-
-struct Owner {
-  uid_t uid;
-  gid_t gid;
-
-  auto operator==(const Owner&) const noexcept -> bool = default;
-};
 
 /// What fstat(2) tells of a memory object.
 struct MemoryStatus {

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -136,6 +137,23 @@ auto QueueHandle::attributes() const -> Result<QueueAttributes> {
   return QueueAttributes{.max_messages = static_cast<std::size_t>(attributes.mq_maxmsg),
                          .message_size_bytes = static_cast<std::size_t>(attributes.mq_msgsize),
                          .queued_messages = static_cast<std::size_t>(attributes.mq_curmsgs)};
+}
+
+auto QueueHandle::permissions() const -> Result<FilePermissions> {
+  struct stat status{};
+  PARLEY_TRY(sys::call<sys::file_status>(fd_.number(), &status));
+  return FilePermissions{.owner = {.uid = status.st_uid, .gid = status.st_gid},
+                         .mode = status.st_mode & 0777U};
+}
+
+auto QueueHandle::set_mode(mode_t mode) -> Result<void> {
+  PARLEY_TRY(sys::call<::fchmod>(fd_.number(), mode));
+  return {};
+}
+
+auto QueueHandle::set_owner(Owner owner) -> Result<void> {
+  PARLEY_TRY(sys::call<::fchown>(fd_.number(), owner.uid, owner.gid));
+  return {};
 }
 
 auto QueueHandle::read_status() const -> Result<QueueStatus> {

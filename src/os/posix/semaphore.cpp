@@ -1,8 +1,10 @@
 #include <parley/os/posix/semaphore.hpp>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cstdint>
+#include <string>
 
 #include "os/sys.hpp"
 #include "os/wait.hpp"
@@ -20,6 +22,16 @@ auto wait_until(sem_t* semaphore, Deadline deadline) -> Result<int> {
   }
 #endif
   return until(deadline, [&] { return sys::call<::sem_wait>(semaphore); });
+}
+
+/// Where the C library keeps the semaphore.
+auto path_of(std::string_view name) -> Result<std::string> {
+  const auto c_name = PARLEY_TRY(checked_name(NameKind::semaphore, name));
+#ifdef __GLIBC__
+  return "/dev/shm/sem." + c_name.substr(1);
+#else
+  return "/dev/shm" + c_name;
+#endif
 }
 
 /// The semaphore that can be at the start of `place`.
@@ -84,6 +96,29 @@ auto Semaphore::open(std::string_view name) -> Result<Semaphore> {
 auto Semaphore::unlink(std::string_view name) -> Result<void> {
   const auto c_name = PARLEY_TRY(checked_name(NameKind::semaphore, name));
   PARLEY_TRY(sys::call<::sem_unlink>(c_name.c_str()));
+  return {};
+}
+
+// Never through a link: a stranger may have put it into /dev/shm, which everybody may write.
+
+auto Semaphore::permissions(std::string_view name) -> Result<FilePermissions> {
+  const auto path = PARLEY_TRY(path_of(name));
+  struct stat status{};
+  PARLEY_TRY(sys::call<::fstatat>(AT_FDCWD, path.c_str(), &status, AT_SYMLINK_NOFOLLOW));
+  return FilePermissions{.owner = {.uid = status.st_uid, .gid = status.st_gid},
+                         .mode = status.st_mode & 0777U};
+}
+
+auto Semaphore::set_mode(std::string_view name, mode_t mode) -> Result<void> {
+  const auto path = PARLEY_TRY(path_of(name));
+  PARLEY_TRY(sys::call<::fchmodat>(AT_FDCWD, path.c_str(), mode, AT_SYMLINK_NOFOLLOW));
+  return {};
+}
+
+auto Semaphore::set_owner(std::string_view name, Owner owner) -> Result<void> {
+  const auto path = PARLEY_TRY(path_of(name));
+  PARLEY_TRY(
+      sys::call<::fchownat>(AT_FDCWD, path.c_str(), owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW));
   return {};
 }
 

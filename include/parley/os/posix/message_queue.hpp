@@ -13,6 +13,7 @@
 
 #include <parley/deadline.hpp>
 #include <parley/os/descriptor.hpp>
+#include <parley/os/owner.hpp>
 #include <parley/os/posix/name.hpp>
 
 namespace parley::os::posix {
@@ -104,6 +105,13 @@ class QueueHandle {
 
   /// mq_getattr(3)
   [[nodiscard]] auto attributes() const -> Result<QueueAttributes>;
+
+  /// Whose the queue is, and who may open it; whoever has it open keeps it. A queue counts against
+  /// the RLIMIT_MSGQUEUE of the user who made it, whosoever it becomes. fstat(2), fchmod(2),
+  /// fchown(2)
+  [[nodiscard]] auto permissions() const -> Result<FilePermissions>;
+  auto set_mode(mode_t mode) -> Result<void>;
+  auto set_owner(Owner owner) -> Result<void>;
 
   /// Asks to be told once when a message comes into the *empty* queue while nobody waits in
   /// `receive`: the signal is sent to this process with `value` and si_code SI_MESGQ. One process

@@ -12,6 +12,7 @@
 
 #include <parley/deadline.hpp>
 #include <parley/error.hpp>
+#include <parley/os/owner.hpp>
 #include <parley/os/posix/name.hpp>
 
 namespace parley::os::posix {
@@ -66,6 +67,14 @@ class Semaphore : public SemaphoreHandle {
   /// Takes the name away; who has it open goes on using it. `not_found`, `access_denied`.
   /// sem_unlink(3)
   static auto unlink(std::string_view name) -> Result<void>;
+
+  /// Whose the semaphore of that name is, and who may open it; whoever has it open keeps it. It has
+  /// no descriptor, so these go by its file's name, and mean whatever bears the name now: where
+  /// others may unlink it, that can be another than the one that this process has open.
+  /// `not_found`, `not_permitted`. `set_mode` needs /proc. fstatat(2), fchmodat(2), fchownat(2)
+  static auto permissions(std::string_view name) -> Result<FilePermissions>;
+  static auto set_mode(std::string_view name, mode_t mode) -> Result<void>;
+  static auto set_owner(std::string_view name, Owner owner) -> Result<void>;
 
   Semaphore(Semaphore&& other) noexcept
       : SemaphoreHandle(std::exchange(other.semaphore_, nullptr)) {}
