@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <iterator>
+#include <optional>
 #include <vector>
 
 #include <parley/os/socket.hpp>
@@ -22,31 +24,50 @@ struct ControlBuffer {
   alignas(cmsghdr) std::array<std::byte, 2304> bytes;
 };
 
-/// Where one recvmsg(2) puts things. Allocates only where there are areas.
-class Places {
+/// Where one message shall go, with all that comes beside it. Allocates only where there are areas.
+class Place {
  public:
-  explicit Places(const Incoming& message) {
-    const iovec first{.iov_base = message.into.data(), .iov_len = message.into.size()};
-    single_ = {first};
-    all_ = single_;
-    if (!message.areas.empty()) {
-      several_.push_back(first);
-      several_.insert(several_.end(), message.areas.begin(), message.areas.end());
-      all_ = several_;
-    }
-    for (const iovec& area : all_) capacity_bytes_ += area.iov_len;
+  explicit Place(const Incoming& message) : max_descriptors_(message.max_descriptors) {
+    single_ = {.iov_base = message.into.data(), .iov_len = message.into.size()};
+    capacity_bytes_ = single_.iov_len;
+    if (message.areas.empty()) return;
+    several_.reserve(message.areas.size() + 1);
+    several_.push_back(single_);
+    several_.insert(several_.end(), message.areas.begin(), message.areas.end());
+    for (const iovec& area : message.areas) capacity_bytes_ += area.iov_len;
   }
-  Places(const Places&) = delete;
-  auto operator=(const Places&) -> Places& = delete;
+  Place(const Place&) = delete;
+  auto operator=(const Place&) -> Place& = delete;
 
-  [[nodiscard]] auto areas() const -> std::span<iovec> { return all_; }
   [[nodiscard]] auto capacity_bytes() const -> std::size_t { return capacity_bytes_; }
 
+  /// For one call of the kernel, which writes into it.
+  auto header() -> msghdr {
+    const std::span<iovec> areas =
+        several_.empty() ? std::span<iovec>(&single_, 1) : std::span<iovec>(several_);
+    msghdr header{};
+    header.msg_name = &name_;
+    header.msg_namelen = sizeof(name_);
+    header.msg_iov = areas.data();
+    // The counts' types differ between C libraries.
+    header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(areas.size());
+    header.msg_control = control_.bytes.data();
+    header.msg_controllen = static_cast<decltype(header.msg_controllen)>(
+        control_capacity_bytes(std::min(max_descriptors_, descriptors_per_message)));
+    return header;
+  }
+
+  /// What the kernel put here, checked.
+  [[nodiscard]] auto take(const msghdr& header, std::size_t size_bytes, const Socket& socket,
+                          ReceiveOptions options) const -> Message;
+
  private:
-  std::array<iovec, 1> single_{};
+  std::size_t max_descriptors_;
+  iovec single_{};
   std::vector<iovec> several_;
-  std::span<iovec> all_;
   std::size_t capacity_bytes_ = 0;
+  sockaddr_storage name_{};
+  ControlBuffer control_;  // not zeroed: the kernel says how much of it it wrote
 };
 
 auto failure_with(Error error, std::size_t message_bytes) -> std::unexpected<ReceiveError> {
@@ -73,40 +94,23 @@ auto sender_of(const msghdr& header, const sockaddr_storage& storage, const Sock
   return Address::from_sockaddr(raw, header.msg_namelen).value_or(Address());
 }
 
-/// One recvmsg(2), and what it brought checked.
-auto receive_once(const Socket& socket, const Places& places, std::size_t max_descriptors,
-                  ReceiveOptions options) -> Message {
-  ControlBuffer control;  // not zeroed: the kernel says how much of it it wrote
-  sockaddr_storage name{};
-  msghdr header{};
-  header.msg_name = &name;
-  header.msg_namelen = sizeof(name);
-  header.msg_iov = places.areas().data();
-  // The counts' types differ between C libraries.
-  header.msg_iovlen = static_cast<decltype(header.msg_iovlen)>(places.areas().size());
-  header.msg_control = control.bytes.data();
-  header.msg_controllen = static_cast<decltype(header.msg_controllen)>(
-      control_capacity_bytes(std::min(max_descriptors, descriptors_per_message)));
-  const bool is_stream = socket.type() == SocketType::stream;
-  const auto size_bytes = static_cast<std::size_t>(PARLEY_TRY(
-      sys::call<::recvmsg>(socket.fd().number(), &header, flags_of(options, is_stream))));
-
+auto Place::take(const msghdr& header, std::size_t size_bytes, const Socket& socket,
+                 ReceiveOptions options) const -> Message {
   // First of all every descriptor gets its owner.
-  auto ancillary = parse_control(std::span(control.bytes).first(header.msg_controllen));
+  auto ancillary = parse_control(std::span(control_.bytes).first(header.msg_controllen));
   if (!ancillary) return failure_with(ancillary.error(), size_bytes);
   const bool is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
-  if (is_cut || ancillary->descriptors.size() > max_descriptors) {
+  if (is_cut || ancillary->descriptors.size() > max_descriptors_) {
     return failure_with(Error::no_buffer_space, size_bytes);
   }
-  if (size_bytes > places.capacity_bytes()) {
-    return failure_with(Error::message_too_long, size_bytes);
-  }
+  if (size_bytes > capacity_bytes_) return failure_with(Error::message_too_long, size_bytes);
   ReceivedMessage message;
   message.size_bytes = size_bytes;
   message.end_of_record = (header.msg_flags & MSG_EOR) != 0;
   message.out_of_band = (header.msg_flags & MSG_OOB) != 0;
-  message.from = sender_of(header, name, socket);
+  message.from = sender_of(header, name_, socket);
   message.ancillary = *std::move(ancillary);
+  const bool is_stream = socket.type() == SocketType::stream;
   const bool can_end =
       is_stream || (socket.type() == SocketType::seqpacket && socket.family() == Family::local &&
                     header.msg_controllen == 0);
@@ -114,41 +118,83 @@ auto receive_once(const Socket& socket, const Places& places, std::size_t max_de
   return message;
 }
 
-}  // namespace
+auto the_end() -> ReceivedMessage {
+  ReceivedMessage end;
+  end.ended = true;
+  return end;
+}
 
-auto Socket::receive_message(const Incoming& message, Deadline deadline, ReceiveOptions options)
-    -> Message {
-  const Places places(message);
-  const bool is_stream = type_ == SocketType::stream;
-  if (is_stream && places.capacity_bytes() == 0 && !options.error_queue) {
-    return std::unexpected(Error::invalid);
-  }
+/// Makes one call of the kernel until it brings something; nothing where nothing will come any
+/// more.
+template <class Attempt>
+auto when_arrived(const Socket& socket, Deadline deadline, ReceiveOptions options, Attempt attempt)
+    -> Result<std::optional<std::size_t>> {
   // The kernel would take no notice of these and receive what is ordinary.
-  if ((options.error_queue && family_ == Family::local) || (options.out_of_band && !is_stream)) {
-    return std::unexpected(Error::not_supported);
+  if ((options.error_queue && socket.family() == Family::local) ||
+      (options.out_of_band && socket.type() != SocketType::stream)) {
+    return failure(Error::not_supported);
   }
   const int what = options.error_queue ? POLLERR : options.out_of_band ? POLLPRI : POLLIN;
-  SocketWait arrival(fd_, static_cast<short>(what | (options.error_queue ? 0 : POLLRDHUP)));
+  SocketWait arrival(socket.fd(), static_cast<short>(what | (options.error_queue ? 0 : POLLRDHUP)));
   bool nothing_will_come = false;
   bool waited = false;
   for (;;) {
-    auto received = receive_once(*this, places, message.max_descriptors, options);
-    if (received) return received;
+    const auto received = attempt();
+    if (received) return static_cast<std::size_t>(*received);
     const Error error = received.error();
     if (error == Error::interrupted) continue;
     // No urgent byte yet is the same error as none to come.
     const bool not_urgent_yet = options.out_of_band && error == Error::invalid && !waited;
-    if (error != Error::would_block && !not_urgent_yet) return received;
-    if (nothing_will_come) {
-      ReceivedMessage end;
-      end.ended = true;
-      return end;
-    }
+    if (error != Error::would_block && !not_urgent_yet) return failure(error);
+    if (nothing_will_come) return std::nullopt;
     const short ready = PARLEY_TRY(arrival.wait(deadline));
     waited = true;
     // A socket of datagrams that was shut down for receiving blocks for ever and is ready for ever.
     nothing_will_come = (ready & POLLRDHUP) != 0;
   }
+}
+
+}  // namespace
+
+auto Socket::receive_message(const Incoming& message, Deadline deadline, ReceiveOptions options)
+    -> Message {
+  Place place(message);
+  const bool is_stream = type_ == SocketType::stream;
+  if (is_stream && place.capacity_bytes() == 0 && !options.error_queue) {
+    return std::unexpected(Error::invalid);
+  }
+  msghdr header{};
+  const auto size_bytes = PARLEY_TRY(when_arrived(*this, deadline, options, [&] {
+    header = place.header();
+    return sys::call<::recvmsg>(fd_.number(), &header, flags_of(options, is_stream));
+  }));
+  if (!size_bytes) return the_end();
+  return place.take(header, *size_bytes, *this, options);
+}
+
+auto Socket::receive_batch(std::span<const Incoming> places, Deadline deadline,
+                           ReceiveOptions options) -> Result<std::vector<Message>> {
+  if (type_ == SocketType::stream) return failure(Error::invalid);
+  std::deque<Place> into(places.begin(), places.end());
+  std::vector<mmsghdr> headers(places.size());
+  const auto count = PARLEY_TRY(when_arrived(*this, deadline, options, [&] {
+    std::ranges::transform(into, headers.begin(), [](Place& place) {
+      return mmsghdr{.msg_hdr = place.header(), .msg_len = 0};
+    });
+    return sys::call<::recvmmsg>(fd_.number(), headers.data(),
+                                 static_cast<unsigned>(headers.size()), flags_of(options, false),
+                                 static_cast<timespec*>(nullptr));
+  }));
+  std::vector<Message> messages;
+  messages.reserve(count.value_or(1));
+  if (!count) messages.emplace_back(the_end());
+  for (std::size_t index = 0; index < count.value_or(0); ++index) {
+    const mmsghdr& header = headers[index];
+    messages.push_back(into[index].take(header.msg_hdr, header.msg_len, *this, options));
+    // Linux shows the end of a seqpacket socket in all places that are left.
+    if (messages.back() && messages.back()->ended) break;
+  }
+  return messages;
 }
 
 auto Socket::receive_from(std::span<std::byte> into, Deadline deadline, ReceiveOptions options)

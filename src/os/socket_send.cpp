@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <vector>
 
 #include <parley/os/socket.hpp>
@@ -33,6 +34,7 @@ class Unsent {
     single_ = {first};
     rest_ = single_;
     if (areas.empty()) return;
+    several_.reserve(areas.size() + 1);
     if (!bytes.empty()) several_.push_back(first);
     several_.insert(several_.end(), areas.begin(), areas.end());
     rest_ = several_;
@@ -80,12 +82,13 @@ auto wait_for_receiver(const Address& to, Deadline deadline) -> Result<void> {
   return {};
 }
 
-/// One sendmsg(2), when there is room for it.
-auto send_once(const Socket& socket, msghdr& message, int flags, const Address* to,
-               Deadline deadline) -> Result<std::size_t> {
+/// One sendmsg(2) or sendmmsg(2), when there is room for it; `to` is whom it goes to first.
+template <class Attempt>
+auto send_once(const Socket& socket, const Address* to, Deadline deadline, Attempt attempt)
+    -> Result<std::size_t> {
   SocketWait room(socket.fd(), POLLOUT);
   for (;;) {
-    const auto sent = sys::call<::sendmsg>(socket.fd().number(), &message, flags);
+    const auto sent = attempt();
     if (sent) return static_cast<std::size_t>(*sent);
     if (sent.error() == Error::would_block) {
       PARLEY_TRY(room.wait(deadline));
@@ -96,6 +99,10 @@ auto send_once(const Socket& socket, msghdr& message, int flags, const Address* 
       return failure(sent.error());
     }
   }
+}
+
+auto needs_local_socket(const Attachments& attachments) -> bool {
+  return !attachments.descriptors.empty() || attachments.credentials;
 }
 
 auto header_for(const Address* to, std::span<iovec> areas, std::span<std::byte> control) -> msghdr {
@@ -121,7 +128,7 @@ auto Socket::send_message(const Outgoing& message, Deadline deadline, SendOption
   const Attachments& attachments = message.attachments;
   const auto all = attachments.descriptors;
   const bool is_stream = type_ == SocketType::stream;
-  const bool is_local_only = !all.empty() || attachments.credentials;
+  const bool is_local_only = needs_local_socket(attachments);
   const std::size_t message_count = std::max(
       std::size_t{1}, (all.size() + descriptors_per_message - 1) / descriptors_per_message);
   Unsent unsent(message.bytes, message.areas);
@@ -143,7 +150,9 @@ auto Socket::send_message(const Outgoing& message, Deadline deadline, SendOption
     do {
       const std::span<iovec> areas = is_last ? unsent.areas() : std::span<iovec>(one);
       msghdr header = header_for(message.to, areas, control);
-      const auto sent = send_once(*this, header, flags_of(options), message.to, deadline);
+      const auto sent = send_once(*this, message.to, deadline, [&] {
+        return sys::call<::sendmsg>(fd_.number(), &header, flags_of(options));
+      });
       if (!sent) {
         progress.error = sent.error();
         return std::unexpected(progress);
@@ -154,6 +163,46 @@ auto Socket::send_message(const Outgoing& message, Deadline deadline, SendOption
       unsent.consume(*sent);
       todo -= *sent;
     } while (todo > 0);
+  }
+  return {};
+}
+
+auto Socket::send_batch(std::span<const Outgoing> messages, Deadline deadline, SendOptions options)
+    -> Sent {
+  if (type_ == SocketType::stream) return std::unexpected(Error::invalid);
+  // In deques, as the headers point at them.
+  std::deque<Unsent> contents;
+  std::deque<std::vector<std::byte>> controls;
+  std::vector<mmsghdr> headers;
+  headers.reserve(messages.size());
+  for (const Outgoing& message : messages) {
+    const auto& attachments = message.attachments;
+    const bool is_misplaced = needs_local_socket(attachments) && family_ != Family::local;
+    if (is_misplaced || attachments.descriptors.size() > descriptors_per_message) {
+      return std::unexpected(Error::invalid);
+    }
+    const auto areas = contents.emplace_back(message.bytes, message.areas).areas();
+    auto& control =
+        controls.emplace_back(build_control(attachments, attachments.descriptors, family_));
+    headers.push_back({.msg_hdr = header_for(message.to, areas, control), .msg_len = 0});
+  }
+
+  SendError progress(Error{});
+  while (progress.messages_sent < messages.size()) {
+    const auto rest = std::span(headers).subspan(progress.messages_sent);
+    const auto sent = send_once(*this, messages[progress.messages_sent].to, deadline, [&] {
+      return sys::call<::sendmmsg>(fd_.number(), rest.data(), static_cast<unsigned>(rest.size()),
+                                   flags_of(options));
+    });
+    if (!sent) {
+      progress.error = sent.error();
+      return std::unexpected(progress);
+    }
+    for (const mmsghdr& header : rest.first(*sent)) {
+      progress.bytes_sent += header.msg_len;
+      progress.descriptors_sent += messages[progress.messages_sent].attachments.descriptors.size();
+      ++progress.messages_sent;
+    }
   }
   return {};
 }

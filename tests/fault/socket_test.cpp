@@ -109,6 +109,25 @@ TEST_CASE("every failing call of sending and receiving gives its error and leaks
   CHECK(calls >= 13);
 }
 
+TEST_CASE("every failing call of a batch gives its error and leaks nothing") {
+  const auto batch = [](Socket& one, Socket& other, Deadline deadline) -> Outcome {
+    const std::array<BorrowedFd, 1> fds{one.fd()};
+    const std::vector<Outgoing> messages(
+        3, {.bytes = bytes_of("abc"), .attachments = {.descriptors = fds}});
+    std::array<std::byte, 8> buffer{};
+    const std::vector<Incoming> places(4, {.into = buffer});
+    PARLEY_TRY(one.send_batch(messages, deadline));
+    CHECK(PARLEY_TRY(other.receive_batch(places, deadline)).size() == 3);
+    return {};
+  };
+  CHECK(fail_each_call([&]() -> Outcome {
+          auto [one, other] = PARLEY_TRY(Socket::pair(SocketType::seqpacket));
+          return batch(one, other, Deadline::now());
+        }) == 5);
+  auto [one, other] = Socket::pair(SocketType::seqpacket).value();
+  CHECK(interrupt_each_call([&] { return batch(one, other, Deadline::never()); }) == 2);
+}
+
 TEST_CASE("every failing call of asking about a socket and its peer gives its error") {
   const int calls = fail_each_call([]() -> Outcome {
     auto [one, other] = PARLEY_TRY(Socket::pair(SocketType::stream));

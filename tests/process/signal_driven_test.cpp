@@ -37,6 +37,9 @@ class Signal {
     sigemptyset(&set_);
     sigaddset(&set_, number);
     REQUIRE(pthread_sigmask(SIG_BLOCK, &set_, nullptr) == 0);
+    // A pipe that is closed signals too: nothing of an earlier case may be left.
+    while (take()) {
+    }
   }
 
   /// The pending one, waiting for it so long.

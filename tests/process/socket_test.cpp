@@ -8,7 +8,9 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -216,6 +218,72 @@ TEST_CASE("a send that waits for a full datagram receiver goes on when it has re
   std::array<std::byte, 8> buffer{};
   while (receiver.receive(buffer, Deadline::never()).value().size_bytes != 6) {
   }
+}
+
+TEST_CASE(
+    "a batch of more messages than the kernel takes at once, or has room for, arrives whole") {
+  constexpr std::size_t count = 3000;
+  constexpr std::size_t at_once = 7;
+  auto [one, other] = Socket::pair(SocketType::seqpacket).value();
+  std::vector<std::uint32_t> numbers(count);
+  std::iota(numbers.begin(), numbers.end(), 0U);
+  std::vector<Outgoing> messages;
+  messages.reserve(count);
+  for (const std::uint32_t& number : numbers) {
+    messages.push_back({.bytes = std::as_bytes(std::span(&number, 1))});
+  }
+  Peer receiver([&] {
+    std::array<std::uint32_t, at_once> into{};
+    std::vector<Incoming> places;
+    places.reserve(at_once);
+    for (std::uint32_t& number : into) {
+      places.push_back({.into = std::as_writable_bytes(std::span(&number, 1))});
+    }
+    for (std::uint32_t next = 0; next < count;) {
+      const auto came = other.receive_batch(places, Deadline::after(30s)).value();
+      for (std::size_t index = 0; index < came.size(); ++index, ++next) {
+        REQUIRE(came[index].has_value());
+        REQUIRE(into.at(index) == next);
+      }
+    }
+  });
+  CHECK(one.send_batch(messages, Deadline::after(30s)));
+  CHECK(receiver.wait() == 0);
+}
+
+TEST_CASE("a batch to a local receiver that is full goes on when it has read") {
+  auto receiver = Socket::create(Family::local, SocketType::datagram).value();
+  const auto where = receiver.autobind().value();
+  auto sender = Socket::create(Family::local, SocketType::datagram).value();
+  const std::vector<Outgoing> messages(500, {.bytes = bytes_of("x"), .to = &where});
+  Peer reader([&] {
+    std::array<std::byte, 8> buffer{};
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      REQUIRE(receiver.receive(buffer, Deadline::after(30s)));
+    }
+  });
+  CHECK(sender.send_batch(messages, Deadline::after(30s)));
+  CHECK(reader.wait() == 0);
+}
+
+TEST_CASE("a batch tells how many messages went out before its receiver died") {
+  auto [one, other] = Socket::pair(SocketType::seqpacket).value();
+  Peer receiver([&] {
+    drop(one);
+    for (;;) pause();
+  });
+  drop(other);
+  Peer sender([&] {
+    const std::vector<Outgoing> messages(10'000, {.bytes = bytes_of("x")});
+    const auto sent = one.send_batch(messages, Deadline::never());
+    REQUIRE_FALSE(sent.has_value());
+    const Error error = sent.error();
+    REQUIRE((error == Error::broken_pipe || error == Error::connection_reset));
+    REQUIRE(sent.error().messages_sent > 0);
+    REQUIRE(sent.error().messages_sent < messages.size());
+  });
+  wait_until_asleep(sender.pid());
+  receiver.kill();
 }
 
 TEST_CASE("a datagram receiver that dies refuses the sender that waits for it") {

@@ -44,6 +44,7 @@ struct SendError {
   Error error;
   std::size_t bytes_sent = 0;
   std::size_t descriptors_sent = 0;
+  std::size_t messages_sent = 0;  ///< Of a batch: its first ones, whole.
 };
 
 /// Why a receive failed, and what it took from the socket all the same.
@@ -246,6 +247,16 @@ class Socket : public SocketBase {
   auto send_message(const Outgoing& message, Deadline deadline, SendOptions options = {})
       -> std::expected<void, SendError>;
 
+  /// Sends messages in order with as few system calls as the kernel allows, up to 1024 in each. All
+  /// of them, or the error says how many went out before; the one after them is what failed. Each
+  /// is as in `send_message`, but carries at most 253 descriptors: `invalid`, before anything is
+  /// sent, for more, and on a stream, whose bytes have no borders (gather them by `areas`).
+  ///
+  /// An error of an earlier packet that the network reports between two messages can get lost in
+  /// the kernel; `option::ip_receive_error` keeps it. sendmmsg(2)
+  auto send_batch(std::span<const Outgoing> messages, Deadline deadline, SendOptions options = {})
+      -> std::expected<void, SendError>;
+
   /// Takes what is there of a stream, at least one byte and up to `into.size()`; or one message.
   /// A message longer than `into` is `message_too_long`: the error says how long it was, its
   /// beginning is in `into`, the rest is gone (`next_message_bytes` looks first). Descriptors that
@@ -267,6 +278,15 @@ class Socket : public SocketBase {
   /// no sense.
   auto receive_message(const Incoming& message, Deadline deadline, ReceiveOptions options = {})
       -> std::expected<ReceivedMessage, ReceiveError>;
+
+  /// Waits for a message and takes all that are there by then, each into its place, as far as there
+  /// are places: what came of each, in order, as `receive_message` tells it. One that did not fit
+  /// its place or brought unwelcome descriptors is an error there; its descriptors are closed, and
+  /// the others are whole. An end is the last. With `peek` every place shows the same message.
+  /// `invalid` on a stream. recvmmsg(2)
+  auto receive_batch(std::span<const Incoming> places, Deadline deadline,
+                     ReceiveOptions options = {})
+      -> Result<std::vector<std::expected<ReceivedMessage, ReceiveError>>>;
 
   /// Collects what one `send_message` with `descriptor_count` descriptors sent, however many
   /// messages it became: all the descriptors in order, the bytes, the last message's other parts.
