@@ -19,6 +19,11 @@
 #define SCM_SECURITY 0x03
 #endif
 
+// Of <linux/in6.h>, which does not go together with <netinet/in.h>.
+#ifndef IPV6_FLOWINFO
+#define IPV6_FLOWINFO 11
+#endif
+
 namespace parley::os {
 namespace {
 
@@ -40,6 +45,11 @@ class ControlBuilder {
   template <class Value>
   void add_value(int level, int type, const Value& value) {
     add(level, type, std::as_bytes(std::span(&value, 1)));
+  }
+
+  /// What is empty is not there.
+  void add_part(int level, int type, std::span<const std::byte> data) {
+    if (!data.empty()) add(level, type, data);
   }
 
   auto take() && -> std::vector<std::byte> { return std::move(bytes_); }
@@ -83,11 +93,25 @@ auto store(Place& place, const std::optional<Value>& value) -> bool {
   return true;
 }
 
+/// The same for bytes, unless there are some already.
+auto store_first(std::vector<std::byte>& place, std::span<const std::byte> data) -> bool {
+  if (!place.empty()) return false;
+  place.assign(data.begin(), data.end());
+  return true;
+}
+
 auto take_descriptors(std::span<const std::byte> data, std::vector<OwnedFd>& into) -> bool {
   if (data.size() % sizeof(int) != 0) return false;
   for (; !data.empty(); data = data.subspan(sizeof(int))) {
     into.push_back(OwnedFd::from_number(*value_of<int>(data.first(sizeof(int)))));
   }
+  return true;
+}
+
+auto take_label(std::span<const std::byte> data, Ancillary& into) -> bool {
+  std::string label(reinterpret_cast<const char*>(data.data()), data.size());
+  while (label.ends_with('\0')) label.pop_back();  // some modules count the end, others do not
+  into.security_label = std::move(label);
   return true;
 }
 
@@ -117,12 +141,8 @@ auto take_socket_level(int type, std::span<const std::byte> data, Ancillary& int
         return true;
       }
       return false;
-    case SCM_SECURITY: {
-      std::string label(reinterpret_cast<const char*>(data.data()), data.size());
-      while (label.ends_with('\0')) label.pop_back();  // some modules count the end, others do not
-      into.security_label = std::move(label);
-      return true;
-    }
+    case SCM_SECURITY:
+      return take_label(data, into);
     case SCM_TIMESTAMPNS:
       if (const auto time = value_of<timespec>(data)) {
         into.timestamp = to_timestamp(*time);
@@ -194,6 +214,12 @@ auto take_ip_level(int type, std::span<const std::byte> data, Ancillary& into) -
       return take_destination<sockaddr_in>(data, into);
     case IP_RECVERR:
       return take_extended_error<sockaddr_in>(data, into);
+    case IP_RECVOPTS:
+      return store_first(into.ip_options, data);
+    case IP_RETOPTS:
+      return store_first(into.ip_reply_options, data);
+    case SCM_SECURITY:
+      return take_label(data, into);
     default:
       return false;
   }
@@ -217,6 +243,18 @@ auto take_ipv6_level(int type, std::span<const std::byte> data, Ancillary& into)
       return take_destination<sockaddr_in6>(data, into);
     case IPV6_RECVERR:
       return take_extended_error<sockaddr_in6>(data, into);
+    case IPV6_HOPOPTS:
+      return store_first(into.extension_headers.hop_options, data);
+    case IPV6_RTHDR:
+      return store_first(into.extension_headers.routing_header, data);
+    case IPV6_DSTOPTS:
+      return store_first(into.extension_headers.destination_options, data);
+    case IPV6_FLOWINFO:
+      if (const auto raw = value_of<std::uint32_t>(data)) {
+        into.flow_info = ntohl(*raw);
+        return true;
+      }
+      return false;
     default:
       return false;
   }
@@ -271,6 +309,15 @@ auto build_control(const Attachments& attachments, std::span<const BorrowedFd> d
   }
   if (attachments.segment_bytes) {
     builder.add_value(IPPROTO_UDP, UDP_SEGMENT, *attachments.segment_bytes);
+  }
+  builder.add_part(IPPROTO_IP, IP_RETOPTS, attachments.ip_options);
+  if (const auto* headers = attachments.extension_headers) {
+    builder.add_part(IPPROTO_IPV6, IPV6_HOPOPTS, headers->hop_options);
+    builder.add_part(IPPROTO_IPV6, IPV6_RTHDR, headers->routing_header);
+    builder.add_part(IPPROTO_IPV6, IPV6_DSTOPTS, headers->destination_options);
+  }
+  if (attachments.flow_info) {
+    builder.add_value(IPPROTO_IPV6, IPV6_FLOWINFO, htonl(*attachments.flow_info));
   }
   for (const ControlMessage& other : attachments.others) {
     builder.add(other.level, other.type, other.data);

@@ -254,6 +254,12 @@ auto Socket::disconnect() -> Result<void> {
   return connect_once(fd_, Address());
 }
 
+auto Socket::turn_into_ipv4() -> Result<void> {
+  PARLEY_TRY(set(WritableOption<int>{IPPROTO_IPV6, IPV6_ADDRFORM}, AF_INET));
+  family_ = Family::ipv4;
+  return {};
+}
+
 auto Socket::shutdown(Direction direction) -> Result<void> {
   PARLEY_TRY(sys::call<::shutdown>(fd_.number(), static_cast<int>(direction)));
   return {};

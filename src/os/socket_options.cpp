@@ -1,5 +1,7 @@
 #include <parley/os/socket_options.hpp>
 
+#include <linux/filter.h>
+
 #include <algorithm>
 #include <climits>
 #include <cstring>
@@ -101,6 +103,51 @@ struct Codec<SourceMembership> {
   }
 };
 
+template <>
+struct Codec<SourceFilter> {
+  using Raw = std::vector<std::byte>;
+  static auto encode(const SourceFilter& value) -> Result<Raw> {
+    group_filter head{};
+    head.gf_interface = value.interface_index;
+    head.gf_group = to_storage(value.group);
+    head.gf_fmode = value.excludes ? MCAST_EXCLUDE : MCAST_INCLUDE;
+    head.gf_numsrc = static_cast<std::uint32_t>(value.sources.size());
+    constexpr std::size_t head_bytes = offsetof(group_filter, gf_slist);
+    Raw raw(head_bytes + value.sources.size() * sizeof(sockaddr_storage));
+    std::memcpy(raw.data(), &head, head_bytes);
+    std::size_t at = head_bytes;
+    for (const Address& source : value.sources) {
+      const sockaddr_storage storage = to_storage(source);
+      std::memcpy(&raw.at(at), &storage, sizeof(storage));
+      at += sizeof(storage);
+    }
+    return raw;
+  }
+};
+
+template <>
+struct Codec<std::span<const sock_filter>> {
+  using Raw = sock_fprog;
+  static auto encode(std::span<const sock_filter> value) -> Result<Raw> {
+    if (value.size() > BPF_MAXINSNS) return failure(Error::invalid);
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): the kernel only reads it.
+    auto* const instructions = const_cast<sock_filter*>(value.data());
+    return Raw{.len = static_cast<unsigned short>(value.size()), .filter = instructions};
+  }
+};
+
+template <>
+struct Codec<BorrowedFd> {
+  using Raw = int;
+  static auto encode(BorrowedFd value) -> Result<Raw> { return value.number(); }
+};
+
+template <>
+struct Codec<NoValue> {
+  using Raw = int;
+  static auto encode(NoValue /*nothing*/) -> Result<Raw> { return 0; }
+};
+
 auto get_raw(BorrowedFd fd, int level, int name, void* into, socklen_t size_bytes)
     -> Result<socklen_t> {
   PARLEY_TRY(sys::call<::getsockopt>(fd.number(), level, name, into, &size_bytes));
@@ -120,12 +167,31 @@ auto get_text(BorrowedFd fd, int level, int name) -> Result<std::string> {
   return std::string(text.begin(), std::find(text.begin(), text.begin() + size, '\0'));
 }
 
+auto get_bytes(BorrowedFd fd, int level, int name) -> Result<std::vector<std::byte>> {
+  constexpr std::size_t longest_extension_header_bytes = 2048;
+  std::vector<std::byte> bytes(longest_extension_header_bytes);
+  const auto capacity_bytes = static_cast<socklen_t>(bytes.size());
+  bytes.resize(PARLEY_TRY(get_raw(fd, level, name, bytes.data(), capacity_bytes)));
+  return bytes;
+}
+
+/// This one option counts its length in instructions, both ways.
+auto get_filter(BorrowedFd fd, int level, int name) -> Result<std::vector<sock_filter>> {
+  std::vector<sock_filter> program(BPF_MAXINSNS);
+  program.resize(PARLEY_TRY(get_raw(fd, level, name, program.data(), socklen_t{BPF_MAXINSNS})));
+  return program;
+}
+
 }  // namespace
 
 template <class T>
 auto SocketBase::get(const ReadableOption<T>& option) const -> Result<T> {
   if constexpr (std::is_same_v<T, std::string>) {
     return get_text(fd_, option.level, option.name);
+  } else if constexpr (std::is_same_v<T, std::vector<std::byte>>) {
+    return get_bytes(fd_, option.level, option.name);
+  } else if constexpr (std::is_same_v<T, std::vector<sock_filter>>) {
+    return get_filter(fd_, option.level, option.name);
   } else {
     typename Codec<T>::Raw raw{};
     PARLEY_TRY(get_raw(fd_, option.level, option.name, &raw, sizeof(raw)));
@@ -145,7 +211,11 @@ auto SocketBase::set(const WritableOption<T>& option, const std::type_identity_t
     return set_raw(fd_, option.level, option.name, value.data(), value.size());
   } else {
     const auto raw = PARLEY_TRY(Codec<T>::encode(value));
-    return set_raw(fd_, option.level, option.name, &raw, sizeof(raw));
+    if constexpr (std::is_same_v<typename Codec<T>::Raw, std::vector<std::byte>>) {
+      return set_raw(fd_, option.level, option.name, raw.data(), raw.size());
+    } else {
+      return set_raw(fd_, option.level, option.name, &raw, sizeof(raw));
+    }
   }
 }
 
@@ -167,6 +237,8 @@ PARLEY_READABLE(std::string);
 PARLEY_READABLE(Linger);
 PARLEY_READABLE(PortRange);
 PARLEY_READABLE(SocketMemory);
+PARLEY_READABLE(std::vector<std::byte>);
+PARLEY_READABLE(std::vector<sock_filter>);
 PARLEY_READABLE(tcp_info);
 PARLEY_WRITABLE(bool);
 PARLEY_WRITABLE(int);
@@ -181,6 +253,11 @@ PARLEY_WRITABLE(PortRange);
 PARLEY_WRITABLE(MulticastInterface);
 PARLEY_WRITABLE(GroupMembership);
 PARLEY_WRITABLE(SourceMembership);
+PARLEY_WRITABLE(SourceFilter);
+PARLEY_WRITABLE(std::vector<std::byte>);
+PARLEY_WRITABLE(std::span<const sock_filter>);
+PARLEY_WRITABLE(BorrowedFd);
+PARLEY_WRITABLE(NoValue);
 
 #undef PARLEY_READABLE
 #undef PARLEY_WRITABLE

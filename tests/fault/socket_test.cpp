@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <linux/filter.h>
 #include <unistd.h>
 #include <cerrno>
 
@@ -30,6 +31,8 @@ using parley::test::Outcome;
 using parley::test::TempDir;
 
 namespace {
+
+constexpr std::array<sock_filter, 1> keep_all{BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
 
 auto client() -> Socket {
   return Socket::create(Family::local, SocketType::stream).value();
@@ -139,11 +142,23 @@ TEST_CASE("every failing call of asking about a socket and its peer gives its er
     PARLEY_TRY(one.at_urgent_mark());
     PARLEY_TRY(one.get(option::pass_credentials));
     PARLEY_TRY(one.get(option::bind_to_device));
+    PARLEY_TRY(one.get(option::attached_filter));
     PARLEY_TRY(one.set(option::pass_credentials, true));
+    PARLEY_TRY(one.set(option::attach_filter, keep_all));
+    PARLEY_TRY(one.set(option::detach_filter, {}));
     PARLEY_TRY(socket_limits());
     return {};
   });
-  CHECK(calls >= 10 + 3 * 5);
+  CHECK(calls >= 13 + 3 * 5);
+}
+
+TEST_CASE("every failing call of options that are bytes gives its error") {
+  CHECK(fail_each_call([]() -> Outcome {
+          auto socket = PARLEY_TRY(Socket::create(Family::ipv4, SocketType::datagram));
+          PARLEY_TRY(socket.set(option::ip_options, std::vector<std::byte>(4, std::byte{1})));
+          PARLEY_TRY(socket.get(option::ip_options));
+          return {};
+        }) == 3);
 }
 
 TEST_CASE("every failing call of waiting for a backlog gives its error, not a blocking socket") {

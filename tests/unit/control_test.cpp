@@ -107,7 +107,7 @@ TEST_CASE("an unknown control message and a known one of a wrong size are handed
   CHECK(unknown.others.front().level == 77);
   CHECK(unknown.others.front().type == 88);
   CHECK(unknown.others.front().data.size() == 4);
-  const std::array<std::pair<int, int>, 12> known{{{SOL_SOCKET, SCM_CREDENTIALS},
+  const std::array<std::pair<int, int>, 13> known{{{SOL_SOCKET, SCM_CREDENTIALS},
                                                    {SOL_SOCKET, SCM_RIGHTS},
                                                    {SOL_SOCKET, 4},  // SCM_PIDFD
                                                    {SOL_SOCKET, SCM_TIMESTAMPNS},
@@ -118,6 +118,7 @@ TEST_CASE("an unknown control message and a known one of a wrong size are handed
                                                    {IPPROTO_IP, IP_RECVERR},
                                                    {IPPROTO_IPV6, IPV6_PKTINFO},
                                                    {IPPROTO_IPV6, IPV6_HOPLIMIT},
+                                                   {IPPROTO_IPV6, 11},    // IPV6_FLOWINFO
                                                    {IPPROTO_UDP, 104}}};  // UDP_GRO
   for (const auto& [level, type] : known) {
     CAPTURE(level);
@@ -160,4 +161,30 @@ TEST_CASE("timestamps, a label, a count and a mark come as what they are") {
   const int size = 1400;
   CHECK(parse_control(raw_message(IPPROTO_UDP, 104, bytes_of_value(size))).value().segment_bytes ==
         1400);
+}
+
+TEST_CASE("headers of IP come as what they are, and a second one of a kind is not lost") {
+  const auto text = [](const std::vector<std::byte>& bytes) {
+    return parley::test::text_of(bytes);
+  };
+  const auto ipv4 = parse_control(joined(raw_message(IPPROTO_IP, IP_RECVOPTS, bytes_of("came")),
+                                         raw_message(IPPROTO_IP, IP_RETOPTS, bytes_of("back"))))
+                        .value();
+  CHECK(text(ipv4.ip_options) == "came");
+  CHECK(text(ipv4.ip_reply_options) == "back");
+  const std::uint32_t flow = htonl(0x12345);
+  auto control = raw_message(IPPROTO_IPV6, 11, bytes_of_value(flow));  // IPV6_FLOWINFO
+  control = joined(control, raw_message(IPPROTO_IPV6, IPV6_HOPOPTS, bytes_of("hop")));
+  control = joined(control, raw_message(IPPROTO_IPV6, IPV6_DSTOPTS, bytes_of("before")));
+  control = joined(control, raw_message(IPPROTO_IPV6, IPV6_RTHDR, bytes_of("route")));
+  control = joined(control, raw_message(IPPROTO_IPV6, IPV6_DSTOPTS, bytes_of("behind")));
+  const auto ipv6 = parse_control(control).value();
+  CHECK(ipv6.flow_info == 0x12345U);
+  CHECK(text(ipv6.extension_headers.hop_options) == "hop");
+  CHECK(text(ipv6.extension_headers.routing_header) == "route");
+  CHECK(text(ipv6.extension_headers.destination_options) == "before");
+  REQUIRE(ipv6.others.size() == 1);
+  CHECK(text(ipv6.others.front().data) == "behind");
+  CHECK(parse_control(raw_message(IPPROTO_IP, 3, bytes_of("label"))).value().security_label ==
+        "label");
 }

@@ -51,6 +51,14 @@ struct ExtendedError {
   Address offender;         ///< Who reported it, where the network did.
 };
 
+/// What stands between an IPv6 packet's header and its data, each part as on the wire (RFC 8200),
+/// or empty. ipv6(7)
+struct ExtensionHeaders {
+  std::vector<std::byte> hop_options = {};          ///< IPV6_HOPOPTS. Sending is privileged.
+  std::vector<std::byte> routing_header = {};       ///< IPV6_RTHDR
+  std::vector<std::byte> destination_options = {};  ///< IPV6_DSTOPTS. Sending is privileged.
+};
+
 /// A control message that has no type here, as the kernel gave it or shall get it. cmsg(3)
 struct ControlMessage {
   int level = 0;
@@ -65,9 +73,10 @@ struct Ancillary {
   /// own open descriptions: offset and status flags are shared with it.
   std::vector<OwnedFd> descriptors;
 
-  std::optional<Credentials> credentials;     ///< `pass_credentials`; the kernel vouches for them.
-  OwnedFd pidfd;                              ///< `pass_pidfd`: the sender; else not open.
-  std::optional<std::string> security_label;  ///< `pass_security`, where the kernel has labels.
+  std::optional<Credentials> credentials;  ///< `pass_credentials`; the kernel vouches for them.
+  OwnedFd pidfd;                           ///< `pass_pidfd`: the sender; else not open.
+  /// `pass_security`, `ip_pass_security`, where the kernel has labels.
+  std::optional<std::string> security_label;
 
   std::optional<Timestamp> timestamp;           ///< `timestamp_ns`, or software `timestamping`.
   std::optional<Timestamp> hardware_timestamp;  ///< `timestamping`, by the network card.
@@ -76,6 +85,12 @@ struct Ancillary {
   std::optional<int> hop_limit;                 ///< `ip_receive_ttl`, `ipv6_receive_hop_limit`
   std::optional<int> traffic_class;             ///< `ip_receive_tos`, `ipv6_receive_traffic_class`
   std::optional<Address> original_destination;  ///< `ip_receive_original_destination`, `ipv6_…`
+  std::vector<std::byte> ip_options;            ///< `ip_receive_options`: as they came.
+  std::vector<std::byte> ip_reply_options;      ///< `ip_receive_reply_options`: for the answer.
+  /// `ipv6_receive_hop_options`, `…_routing_header`, `…_destination_options`. Of two of one kind
+  /// the second is among the others; of more than a kilobyte altogether the receive fails.
+  ExtensionHeaders extension_headers;
+  std::optional<std::uint32_t> flow_info;       ///< `ipv6_receive_flow_info`: as in Ipv6Options.
   std::optional<int> segment_bytes;             ///< `udp_receive_offload`: messages of this size.
   std::optional<std::uint32_t> dropped_count;   ///< `receive_queue_overflow`: lost so far.
   std::optional<std::uint32_t> mark;            ///< `receive_mark`
@@ -101,6 +116,10 @@ struct Attachments {
   std::optional<int> traffic_class = {};       ///< 0 to 255.
   std::optional<std::uint16_t> segment_bytes =
       {};  ///< UDP_SEGMENT: cut into messages of this size.
+
+  std::span<const std::byte> ip_options = {};           ///< IPv4, instead of the socket's own.
+  const ExtensionHeaders* extension_headers = nullptr;  ///< IPv6, instead of the socket's own.
+  std::optional<std::uint32_t> flow_info = {};          ///< IPv6: as in Ipv6Options.
 
   std::span<const ControlMessage> others = {};  ///< Passed on as they are.
 };

@@ -218,6 +218,10 @@ class Socket : public SocketBase {
   /// A connected datagram socket receives from everybody again.
   auto disconnect() -> Result<void>;
 
+  /// An IPv6 socket whose peer is ::ffff:a.b.c.d becomes one of IPv4, for a program that knows no
+  /// other and shall be handed it. `not_connected`; EADDRNOTAVAIL for another peer. IPV6_ADDRFORM
+  auto turn_into_ipv4() -> Result<void>;
+
   auto shutdown(Direction direction) -> Result<void>;
 
   /// Sends all of it. On a stream perhaps in several goes: the error says how much went out before.

@@ -8,11 +8,15 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <parley/os/address.hpp>
+#include <parley/os/descriptor.hpp>
 
 // What the headers of Debian 12 or of musl lack. The numbers are those of every architecture but
 // the few old ones with their own socket.h.
@@ -31,15 +35,22 @@
 #ifndef SO_RESERVE_MEM
 #define SO_RESERVE_MEM 73
 #endif
+#ifndef SO_DETACH_REUSEPORT_BPF
+#define SO_DETACH_REUSEPORT_BPF 68
+#endif
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
+
+/// One instruction of a classic BPF program; <linux/filter.h> has it, and macros to write them
+/// with.
+struct sock_filter;  // NOLINT(readability-identifier-naming): the kernel's.
 
 namespace parley::os {
 
 /// An option that can be asked for. A type of one's own: `bool`, `int`, `std::uint32_t`,
 /// `std::uint64_t`, `seconds`, `milliseconds` or `microseconds` (each an int to the kernel), a
-/// string, or one of the types named below.
+/// string, bytes, or one of the types named below.
 template <class T>
 struct ReadableOption {
   int level;
@@ -88,6 +99,18 @@ struct PortRange {
   std::uint16_t highest = 0;
 
   auto operator==(const PortRange&) const noexcept -> bool = default;
+};
+
+/// For what is done, not set: `socket.set(option::detach_filter, {})`.
+struct NoValue {};
+
+/// Whose packets of a group that this socket has joined are taken: those of `sources` alone, or of
+/// all but them.
+struct SourceFilter {
+  Address group;
+  std::vector<Address> sources = {};
+  bool excludes = false;
+  unsigned interface_index = 0;
 };
 
 /// SO_MEMINFO, indexed by SK_MEMINFO_… of <linux/sock_diag.h>.
@@ -139,6 +162,30 @@ inline constexpr ReadableOption<bool> accepts_connections{SOL_SOCKET, SO_ACCEPTC
 inline constexpr ReadableOption<std::uint64_t> cookie{SOL_SOCKET, SO_COOKIE};
 inline constexpr ReadableOption<SocketMemory> memory{SOL_SOCKET, SO_MEMINFO};
 
+// Filters of what comes in: socket(7)
+/// A program that sees each packet and returns how many bytes of it are kept; 0 drops it, and the
+/// sender is not told. `invalid` for a program that the kernel will not run, or of more than 4096
+/// instructions. There is one filter: the next takes its place.
+inline constexpr WritableOption<std::span<const sock_filter>> attach_filter{SOL_SOCKET,
+                                                                            SO_ATTACH_FILTER};
+/// The program that `attach_filter` has set; empty without one.
+inline constexpr ReadableOption<std::vector<sock_filter>> attached_filter{SOL_SOCKET,
+                                                                          SO_ATTACH_FILTER};
+/// An extended program of the type BPF_PROG_TYPE_SOCKET_FILTER, from bpf(2).
+inline constexpr WritableOption<BorrowedFd> attach_bpf{SOL_SOCKET, SO_ATTACH_BPF};
+/// `not_found` without a filter.
+inline constexpr WritableOption<NoValue> detach_filter{SOL_SOCKET, SO_DETACH_FILTER};
+/// Nobody who has the socket can change its filter any more, nor take this back: `not_permitted`.
+inline constexpr Option<bool> lock_filter{SOL_SOCKET, SO_LOCK_FILTER};
+/// Which of the sockets that share a port by `reuse_port` gets a packet: the program returns its
+/// number, counted from 0 in the order of binding. UDP; TCP, for connections.
+inline constexpr WritableOption<std::span<const sock_filter>> attach_reuse_port_filter{
+    SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF};
+inline constexpr WritableOption<BorrowedFd> attach_reuse_port_bpf{SOL_SOCKET,
+                                                                  SO_ATTACH_REUSEPORT_EBPF};
+inline constexpr WritableOption<NoValue> detach_reuse_port_filter{SOL_SOCKET,
+                                                                  SO_DETACH_REUSEPORT_BPF};
+
 // Local sockets: unix(7)
 inline constexpr Option<bool> pass_credentials{SOL_SOCKET, SO_PASSCRED};
 /// Since Linux 6.5.
@@ -168,6 +215,11 @@ inline constexpr Option<bool> ip_receive_ttl{IPPROTO_IP, IP_RECVTTL};
 inline constexpr Option<bool> ip_receive_tos{IPPROTO_IP, IP_RECVTOS};
 inline constexpr Option<bool> ip_receive_error{IPPROTO_IP, IP_RECVERR};
 inline constexpr Option<bool> ip_receive_original_destination{IPPROTO_IP, IP_RECVORIGDSTADDR};
+inline constexpr Option<bool> ip_pass_security{IPPROTO_IP, IP_PASSSEC};
+/// The options of every packet sent, as on the wire (RFC 791), at most 40 bytes; empty: none.
+inline constexpr Option<std::vector<std::byte>> ip_options{IPPROTO_IP, IP_OPTIONS};
+inline constexpr Option<bool> ip_receive_options{IPPROTO_IP, IP_RECVOPTS};
+inline constexpr Option<bool> ip_receive_reply_options{IPPROTO_IP, IP_RETOPTS};
 inline constexpr Option<int> ip_multicast_ttl{IPPROTO_IP, IP_MULTICAST_TTL};
 inline constexpr Option<bool> ip_multicast_loop{IPPROTO_IP, IP_MULTICAST_LOOP};
 inline constexpr Option<bool> ip_multicast_all{IPPROTO_IP, IP_MULTICAST_ALL};
@@ -179,6 +231,7 @@ inline constexpr WritableOption<SourceMembership> ip_join_source{IPPROTO_IP,
                                                                  MCAST_JOIN_SOURCE_GROUP};
 inline constexpr WritableOption<SourceMembership> ip_leave_source{IPPROTO_IP,
                                                                   MCAST_LEAVE_SOURCE_GROUP};
+inline constexpr WritableOption<SourceFilter> ip_source_filter{IPPROTO_IP, MCAST_MSFILTER};
 inline constexpr WritableOption<SourceMembership> ip_block_source{IPPROTO_IP, MCAST_BLOCK_SOURCE};
 inline constexpr WritableOption<SourceMembership> ip_unblock_source{IPPROTO_IP,
                                                                     MCAST_UNBLOCK_SOURCE};
@@ -201,6 +254,22 @@ inline constexpr Option<bool> ipv6_receive_hop_limit{IPPROTO_IPV6, IPV6_RECVHOPL
 inline constexpr Option<bool> ipv6_receive_traffic_class{IPPROTO_IPV6, IPV6_RECVTCLASS};
 inline constexpr Option<bool> ipv6_receive_error{IPPROTO_IPV6, IPV6_RECVERR};
 inline constexpr Option<bool> ipv6_receive_original_destination{IPPROTO_IPV6, IPV6_RECVORIGDSTADDR};
+/// The extension headers of every packet sent, each as on the wire (RFC 8200); empty: none. All but
+/// the routing header are privileged. `ipv6_first_destination_options` go before the routing
+/// header.
+inline constexpr Option<std::vector<std::byte>> ipv6_hop_options{IPPROTO_IPV6, IPV6_HOPOPTS};
+inline constexpr Option<std::vector<std::byte>> ipv6_first_destination_options{IPPROTO_IPV6,
+                                                                               IPV6_RTHDRDSTOPTS};
+inline constexpr Option<std::vector<std::byte>> ipv6_routing_header{IPPROTO_IPV6, IPV6_RTHDR};
+inline constexpr Option<std::vector<std::byte>> ipv6_destination_options{IPPROTO_IPV6,
+                                                                         IPV6_DSTOPTS};
+inline constexpr Option<bool> ipv6_receive_hop_options{IPPROTO_IPV6, IPV6_RECVHOPOPTS};
+inline constexpr Option<bool> ipv6_receive_routing_header{IPPROTO_IPV6, IPV6_RECVRTHDR};
+inline constexpr Option<bool> ipv6_receive_destination_options{IPPROTO_IPV6, IPV6_RECVDSTOPTS};
+// Of <linux/in6.h>, which does not go together with <netinet/in.h>: IPV6_FLOWINFO and …_SEND.
+inline constexpr Option<bool> ipv6_receive_flow_info{IPPROTO_IPV6, 11};
+/// Send the flow_info of the address that is sent or connected to (Ipv6Options).
+inline constexpr Option<bool> ipv6_send_flow_info{IPPROTO_IPV6, 33};
 inline constexpr Option<int> ipv6_multicast_hop_limit{IPPROTO_IPV6, IPV6_MULTICAST_HOPS};
 inline constexpr Option<bool> ipv6_multicast_loop{IPPROTO_IPV6, IPV6_MULTICAST_LOOP};
 inline constexpr Option<bool> ipv6_multicast_all{IPPROTO_IPV6, IPV6_MULTICAST_ALL};
@@ -211,6 +280,7 @@ inline constexpr WritableOption<SourceMembership> ipv6_join_source{IPPROTO_IPV6,
                                                                    MCAST_JOIN_SOURCE_GROUP};
 inline constexpr WritableOption<SourceMembership> ipv6_leave_source{IPPROTO_IPV6,
                                                                     MCAST_LEAVE_SOURCE_GROUP};
+inline constexpr WritableOption<SourceFilter> ipv6_source_filter{IPPROTO_IPV6, MCAST_MSFILTER};
 inline constexpr WritableOption<SourceMembership> ipv6_block_source{IPPROTO_IPV6,
                                                                     MCAST_BLOCK_SOURCE};
 inline constexpr WritableOption<SourceMembership> ipv6_unblock_source{IPPROTO_IPV6,
@@ -247,6 +317,16 @@ inline constexpr Option<int> udp_segment_bytes{IPPROTO_UDP, UDP_SEGMENT};
 /// Many messages of one size may arrive as one: Ancillary::segment_bytes.
 inline constexpr Option<bool> udp_receive_offload{IPPROTO_UDP, UDP_GRO};
 inline constexpr Option<bool> udp_no_checksum{SOL_SOCKET, SO_NO_CHECK};
+
+// Raw sockets: raw(7), ip(7), ipv6(7)
+/// A bit for each type of ICMP message that shall not come.
+inline constexpr Option<std::uint32_t> icmp_filter{IPPROTO_RAW, 1};  // ICMP_FILTER
+/// Whether fragments that one sends stay fragments when the firewall tracks connections.
+inline constexpr Option<bool> ip_no_defragment{IPPROTO_IP, IP_NODEFRAG};
+/// Take packets with a router alert that are on their way through this machine; they go no further.
+inline constexpr WritableOption<bool> ip_router_alert{IPPROTO_IP, IP_ROUTER_ALERT};
+/// The same for those with this value in it; -1: no more.
+inline constexpr WritableOption<int> ipv6_router_alert{IPPROTO_IPV6, IPV6_ROUTER_ALERT};
 
 }  // namespace option
 }  // namespace parley::os
