@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "os/file_permissions.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -122,10 +123,21 @@ auto Fifo::both_ends() const -> Result<FifoEnds> {
   return FifoEnds{.reader = std::move(reader), .writer = std::move(writer)};
 }
 
-auto Fifo::mode() const -> Result<mode_t> {
+auto Fifo::permissions() const -> Result<FilePermissions> {
   struct stat status{};
   PARLEY_TRY(sys::call<sys::file_status>(fd_.number(), &status));
-  return status.st_mode & mode_t{07777};
+  return permissions_of(status);
+}
+
+auto Fifo::set_mode(mode_t mode) -> Result<void> {
+  // Not fchmod, which takes no descriptor of O_PATH.
+  PARLEY_TRY(sys::call<::chmod>(path_of(fd_).c_str(), mode));
+  return {};
+}
+
+auto Fifo::set_owner(Owner owner) -> Result<void> {
+  PARLEY_TRY(sys::call<::fchownat>(fd_.number(), "", owner.uid, owner.gid, AT_EMPTY_PATH));
+  return {};
 }
 
 auto FifoDuplex::create(const std::string& path, FifoCreateOptions options) -> Result<FifoDuplex> {

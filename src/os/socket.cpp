@@ -144,6 +144,8 @@ auto socket_limits() -> Result<SocketLimits> {
   limits.receive_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/rmem_max"));
   limits.send_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/wmem_max"));
   limits.ancillary_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/optmem_max"));
+  limits.default_receive_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/rmem_default"));
+  limits.default_send_buffer_bytes = PARLEY_TRY(read_shown("/proc/sys/net/core/wmem_default"));
   return limits;
 }
 

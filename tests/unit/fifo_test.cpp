@@ -55,9 +55,26 @@ auto read_text(PipeReader& reader) -> std::string {
 TEST_CASE("a FIFO is made with its mode, less the umask") {
   const TempDir dir;
   const Umask umask(027);
-  CHECK(Fifo::create(dir / "default").value().mode().value() == 0600);
-  CHECK(Fifo::create(dir / "open", {.mode = 0666}).value().mode().value() == 0640);
-  CHECK(Fifo::create(dir / "none", {.mode = 0}).value().mode().value() == 0);
+  CHECK(Fifo::create(dir / "default").value().permissions().value().mode == 0600);
+  CHECK(Fifo::create(dir / "open", {.mode = 0666}).value().permissions().value().mode == 0640);
+  CHECK(Fifo::create(dir / "none", {.mode = 0}).value().permissions().value().mode == 0);
+}
+
+TEST_CASE(
+    "a FIFO's mode and owner are changed for who opens it next, wherever its path is by now") {
+  const TempDir dir;
+  auto fifo = Fifo::create(dir / "fifo").value();
+  const Owner me{.uid = geteuid(), .gid = getegid()};
+  CHECK(fifo.permissions().value() == FilePermissions{.owner = me, .mode = 0600});
+  std::filesystem::rename(dir / "fifo", dir / "moved");
+  REQUIRE(fifo.set_mode(0640));
+  REQUIRE(fifo.set_owner(me));
+  CHECK(Fifo::open(dir / "moved").value().permissions().value() ==
+        FilePermissions{.owner = me, .mode = 0640});
+  auto adopted = Fifo::adopt(fifo.lone_reader().value().into_fd()).value();
+  REQUIRE(adopted.set_mode(0606));
+  REQUIRE(adopted.set_owner(me));
+  CHECK(fifo.permissions().value().mode == 0606);
 }
 
 TEST_CASE("a mode that says another kind of file is invalid and makes nothing") {

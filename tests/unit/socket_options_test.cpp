@@ -144,11 +144,16 @@ TEST_CASE("the limits of sockets are readable") {
   REQUIRE(socket.set(option::send_buffer_bytes, std::numeric_limits<int>::max()));
   CHECK(socket.get(option::send_buffer_bytes).value() ==
         static_cast<int>(2 * *limits.send_buffer_bytes));
+  const auto fresh = stream_of(Family::local);
+  CHECK(fresh.get(option::send_buffer_bytes).value() ==
+        static_cast<int>(limits.default_send_buffer_bytes.value()));
+  CHECK(fresh.get(option::receive_buffer_bytes).value() ==
+        static_cast<int>(limits.default_receive_buffer_bytes.value()));
 }
 
 TEST_CASE("a limit of sockets that is not shown is none, and other errors are told") {
   const int calls = 3;  // of each file: open, read, read
-  for (const int file : {0, 1, 2, 3, 4}) {
+  for (const int file : {0, 1, 2, 3, 4, 5, 6}) {
     sys::injection = {.calls_until_failure = calls * file + 1, .error = Error::not_found};
     const auto limits = socket_limits();
     REQUIRE(std::exchange(sys::injection, {}).fired);
@@ -159,6 +164,8 @@ TEST_CASE("a limit of sockets that is not shown is none, and other errors are to
       CHECK(limits->receive_buffer_bytes.has_value() == (file != 2));
       CHECK(limits->send_buffer_bytes.has_value() == (file != 3));
       CHECK(limits->ancillary_bytes.has_value() == (file != 4));
+      CHECK(limits->default_receive_buffer_bytes.has_value() == (file != 5));
+      CHECK(limits->default_send_buffer_bytes.has_value() == (file != 6));
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include <parley/deadline.hpp>
 #include <parley/os/descriptor.hpp>
+#include <parley/os/owner.hpp>
 #include <parley/os/pipe.hpp>
 
 namespace parley::os {
@@ -80,8 +81,11 @@ class Fifo {
   /// O_RDWR does in Linux, with an end for each direction.
   [[nodiscard]] auto both_ends() const -> Result<FifoEnds>;
 
-  /// The permission bits. fstat(2)
-  [[nodiscard]] auto mode() const -> Result<mode_t>;
+  /// Whose it is, and who may open it; who has an end open keeps it. fstat(2), chmod(2),
+  /// fchownat(2)
+  [[nodiscard]] auto permissions() const -> Result<FilePermissions>;
+  auto set_mode(mode_t mode) -> Result<void>;
+  auto set_owner(Owner owner) -> Result<void>;
 
   /// The handle's descriptor, which neither reads nor writes: to hand it on to a process that
   /// cannot reach the path. The receiver still needs the FIFO's permissions.

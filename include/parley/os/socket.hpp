@@ -29,6 +29,9 @@ struct SocketLimits {
   std::optional<std::size_t> receive_buffer_bytes;
   std::optional<std::size_t> send_buffer_bytes;
   std::optional<std::size_t> ancillary_bytes;
+  /// rmem_default and wmem_default: what a new socket has, but for TCP.
+  std::optional<std::size_t> default_receive_buffer_bytes;
+  std::optional<std::size_t> default_send_buffer_bytes;
 };
 
 auto socket_limits() -> Result<SocketLimits>;

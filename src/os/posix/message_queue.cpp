@@ -14,6 +14,7 @@
 #include <cstring>
 #include <string>
 
+#include "os/file_permissions.hpp"
 #include "os/small_file.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
@@ -142,8 +143,7 @@ auto QueueHandle::attributes() const -> Result<QueueAttributes> {
 auto QueueHandle::permissions() const -> Result<FilePermissions> {
   struct stat status{};
   PARLEY_TRY(sys::call<sys::file_status>(fd_.number(), &status));
-  return FilePermissions{.owner = {.uid = status.st_uid, .gid = status.st_gid},
-                         .mode = status.st_mode & 0777U};
+  return permissions_of(status);
 }
 
 auto QueueHandle::set_mode(mode_t mode) -> Result<void> {

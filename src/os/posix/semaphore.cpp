@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "os/file_permissions.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -105,8 +106,7 @@ auto Semaphore::permissions(std::string_view name) -> Result<FilePermissions> {
   const auto path = PARLEY_TRY(path_of(name));
   struct stat status{};
   PARLEY_TRY(sys::call<::fstatat>(AT_FDCWD, path.c_str(), &status, AT_SYMLINK_NOFOLLOW));
-  return FilePermissions{.owner = {.uid = status.st_uid, .gid = status.st_gid},
-                         .mode = status.st_mode & 0777U};
+  return permissions_of(status);
 }
 
 auto Semaphore::set_mode(std::string_view name, mode_t mode) -> Result<void> {

@@ -109,7 +109,8 @@ using ReadOnlyAttachment = BasicAttachment<const std::byte>;
 
 /// A System V shared memory segment. The handle is a number that may be copied at will: nothing
 /// happens to the segment when it goes, only an attachment has an owner. The segment stays, whoever
-/// dies, until `remove` (or ipcrm(1), or a restart). sysvipc(7), shmget(2), shmop(2), shmctl(2)
+/// dies, until `remove` (or ipcrm(1), or a restart); where /proc/sys/kernel/shm_rmid_forced is 1,
+/// only until its last attachment. sysvipc(7), shmget(2), shmop(2), shmctl(2)
 class SharedMemory {
  public:
   /// A new segment of zeros. `exists` if the key is taken; `invalid` for a size of 0 or over
