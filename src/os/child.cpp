@@ -111,7 +111,7 @@ auto Child::start(const ChildOptions& options) -> Result<Child> {
   Pipe report = PARLEY_TRY(Pipe::create());
   const SignalsBlocked blocked;
   Copy copy = PARLEY_TRY(clone_until_exec());
-  if (copy.pid == 0) launch.run(blocked.before(), report.writer.fd());
+  if (copy.pid == 0) launch.run(options.signal_mask.value_or(blocked.before()), report.writer.fd());
 
   // The program runs or the copy is dead. So the report is there or never comes, whoever else may
   // hold a copy of the writing end.

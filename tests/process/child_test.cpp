@@ -295,6 +295,17 @@ TEST_CASE("a child inherits the signal mask and what is ignored, and blocks noth
   });
 }
 
+TEST_CASE("a child has the stated signal mask instead, and this thread keeps its own") {
+  sigset_t mask{};
+  sigemptyset(&mask);
+  sigaddset(&mask, SIGUSR2);
+  const auto shown = show({.program = shown_program, .signal_mask = mask});
+  CHECK(lines_of(shown, "blocked") == std::vector<std::string>{std::to_string(SIGUSR2)});
+  sigset_t after{};
+  REQUIRE(sigprocmask(SIG_BLOCK, nullptr, &after) == 0);
+  CHECK(sigismember(&after, SIGUSR2) == 0);
+}
+
 TEST_CASE("a child can lead a group or a session of its own") {
   const auto own_group = show({.program = shown_program, .process_group = ProcessGroup::own});
   CHECK(lines_of(own_group, "group").front() != std::to_string(getpgid(0)));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <csignal>
 
 #include <optional>
 #include <string>
@@ -66,6 +67,8 @@ struct ChildOptions {
   /// Where the child runs; a relative `program` is looked up from there. Empty: here.
   std::string working_directory = {};
   ProcessGroup process_group = ProcessGroup::inherited;
+  /// The signals that are blocked in the child; without it those of this thread.
+  std::optional<sigset_t> signal_mask = std::nullopt;
   /// SIGKILL for the child when the *thread* that started it ends (PR_SET_PDEATHSIG), however early
   /// that is. A set-user-id program is not reached by it.
   bool die_with_parent = false;
@@ -83,8 +86,8 @@ struct ForkOptions {
 /// and, after fork(2), only in the process that started it.
 class Child {
  public:
-  /// Starts a program. Its descriptors are exactly the stated ones; its signal mask is this
-  /// thread's, and what this process ignores stays ignored, as execve(2) has it.
+  /// Starts a program. Its descriptors are exactly the stated ones; what this process ignores stays
+  /// ignored, as execve(2) has it.
   ///
   /// Fails with what kept the program from running, and then no process is left: `not_found`,
   /// `access_denied` (not executable), ENOEXEC (no program of this machine; a script needs its
