@@ -1,6 +1,9 @@
 // What a subcommand is to main: one function that adds it, and the statuses that it may end with.
 #pragma once
 
+#include <string>
+#include <vector>
+
 namespace CLI {
 class App;
 }
@@ -15,8 +18,20 @@ enum class Status : int {
   refused = 3,  ///< This machine does not allow a part of it; all the rest is well.
 };
 
+/// How a subcommand that runs a command ends where it does not pass on the command's own status; as
+/// timeout(1) and env(1) have it.
+enum class RunnerStatus : int {
+  not_obtained = 124,   ///< The time was over before the command could be run.
+  failure = 125,        ///< Parley's own trouble: the command was not run.
+  cannot_be_run = 126,  ///< The command was found.
+  command_not_found = 127,
+};
+
 // Each adds one subcommand to `parley`. Its callback runs the subcommand and sets the exit status.
+// `command` is what stands behind `--`; it must stay until then.
 void add_doctor(CLI::App& parley, int& exit_status);
+void add_lock(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
+void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
 void add_tour(CLI::App& parley, int& exit_status);
 
 }  // namespace parley::cli

@@ -1,12 +1,19 @@
 // parley(1): finds the subcommand and turns what it ended with into an exit status.
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <array>
 #include <csignal>
 #include <exception>
+#include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "command.hpp"
+#include "signals.hpp"
 #include "terminal.hpp"
 
 namespace {
@@ -36,15 +43,38 @@ auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status
   return Status::usage;
 }
 
+struct Words {
+  std::vector<std::string> own;  ///< Without the program's name; the last first, as CLI11 has it.
+  std::vector<std::string> command;  ///< Those behind `--`, where the subcommand runs a command.
+};
+
+/// CLI11 would take the words of a command apart where they have brackets in them.
+auto split(std::span<char* const> arguments) -> Words {
+  constexpr std::array<std::string_view, 2> runners{"lock", "sem"};
+  Words words;
+  if (arguments.empty()) return words;
+  words.own.assign(arguments.begin() + 1, arguments.end());
+  if (!words.own.empty() && std::ranges::find(runners, words.own.front()) != runners.end()) {
+    const auto end = std::ranges::find(words.own, "--");
+    if (end != words.own.end()) words.command.assign(end + 1, words.own.end());
+    words.own.erase(end, words.own.end());
+  }
+  std::ranges::reverse(words.own);
+  return words;
+}
+
 auto run(int argc, char** argv) -> int {
   CLI::App app("Inter-process communication on one machine, typed and whole.", "parley");
   app.set_version_flag("--version", "parley " PARLEY_VERSION);
   app.require_subcommand(1);
   int exit_status = 0;
+  auto [own, command] = split(std::span(argv, static_cast<std::size_t>(argc)));
   parley::cli::add_doctor(app, exit_status);
+  parley::cli::add_lock(app, command, exit_status);
+  parley::cli::add_sem(app, command, exit_status);
   parley::cli::add_tour(app, exit_status);
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(own));
   } catch (const CLI::ParseError& error) {
     return static_cast<int>(end_of_parsing(app, error));
   }
@@ -54,10 +84,7 @@ auto run(int argc, char** argv) -> int {
 }  // namespace
 
 auto main(int argc, char** argv) -> int {
-  // A reader of our output that is gone, or a file over its limit, is an error of the call, told in
-  // one line.
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
+  parley::cli::ignore_write_signals();
   parley::cli::occupy_standard_descriptors();
   try {
     return run(argc, argv);

@@ -6,7 +6,7 @@
 
 #include "tour/mechanism.hpp"
 #include "tour/outcome.hpp"
-#include "tour/signals.hpp"
+#include "signals.hpp"
 
 namespace parley::cli {
 

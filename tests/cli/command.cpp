@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include <parley/os/sysv/message_queue.hpp>
 #include <parley/os/sysv/semaphore_set.hpp>
@@ -125,8 +126,19 @@ auto Command::has_processes() const -> bool {
   return ::kill(-pid_, 0) == 0;
 }
 
+auto Command::line(std::size_t number) -> std::string {
+  while (std::ranges::count(read_, '\n') < static_cast<std::ptrdiff_t>(number)) {
+    REQUIRE(take(output_, read_));
+  }
+  std::istringstream lines(read_);
+  std::string line;
+  for (std::size_t i = 0; i < number; ++i) std::getline(lines, line);
+  return line;
+}
+
 auto Command::finish() -> Run {
   Run run;
+  run.output = std::exchange(read_, {});
   std::array<pollfd, 2> entries{pollfd{.fd = output_, .events = POLLIN, .revents = 0},
                                 pollfd{.fd = errors_, .events = POLLIN, .revents = 0}};
   while (entries[0].fd >= 0 || entries[1].fd >= 0) {

@@ -38,6 +38,10 @@ class Command {
   /// Waits until there are two of them; false if the command ended before.
   [[nodiscard]] auto wait_for_two_children() -> bool;
 
+  /// Reads on until it has written so many lines; the last of them. Fails the test if it ends
+  /// before.
+  auto line(std::size_t number = 1) -> std::string;
+
   /// To the whole process group, as a terminal does.
   void signal_all(int signal) const;
 
@@ -50,6 +54,7 @@ class Command {
  private:
   pid_t pid_ = -1;
   std::optional<int> status_;
+  std::string read_;  ///< Of its standard output.
   int output_ = -1;
   int errors_ = -1;
 };
