@@ -90,12 +90,27 @@ auto create_memory(const char* name) -> Result<OwnedFd> {
       PARLEY_TRY(sys::call<::memfd_create>(name, unsigned{MFD_CLOEXEC | MFD_ALLOW_SEALING})));
 }
 
-auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void> {
+auto set_size(BorrowedFd file, std::size_t size_bytes) -> Result<void> {
   const auto sized = until(Deadline::never(), [&] {
     return sys::call<::ftruncate>(file.number(), static_cast<off_t>(size_bytes));
   });
-  if (sized) return allocate(file, 0, 0, size_bytes);
+  if (sized) return {};
   return failure(sized.error() == static_cast<Error>(EFBIG) ? Error::no_space : sized.error());
+}
+
+auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void> {
+  PARLEY_TRY(set_size(file, size_bytes));
+  return allocate(file, 0, 0, size_bytes);
+}
+
+auto back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void> {
+  return allocate(file, 0, from_bytes, to_bytes);
+}
+
+void give_back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) noexcept {
+  sys::release<::fallocate>(file.number(), int{FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE},
+                            static_cast<off_t>(from_bytes),
+                            static_cast<off_t>(to_bytes - from_bytes));
 }
 
 auto extend(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void> {

@@ -30,6 +30,15 @@ auto create_memory(const char* name) -> Result<OwnedFd>;
 /// Gives an empty file its size, with memory behind every byte: `no_space` now, no SIGBUS later.
 auto reserve(BorrowedFd file, std::size_t size_bytes) -> Result<void>;
 
+/// Gives an empty file its size, as one hole.
+auto set_size(BorrowedFd file, std::size_t size_bytes) -> Result<void>;
+
+/// Has memory behind a part of a file, within its size. `no_space` where there is none.
+auto back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void>;
+
+/// Makes a part of a file a hole, where the filesystem can: it reads as zeros then.
+void give_back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) noexcept;
+
 /// Makes a file longer, with memory behind every byte. `no_space` before its size has changed.
 auto extend(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Result<void>;
 

@@ -30,6 +30,18 @@ auto check_header(const SegmentHeader& header, std::size_t file_bytes, ObjectKin
   return sound ? Result<std::uint32_t>(places) : failure(Error::corrupt);
 }
 
+/// Gives a new file its size and the memory that it is to have at once.
+auto reserve(os::BorrowedFd fd, std::size_t bytes, std::size_t body,
+             std::span<const ByteRange> backed) -> Result<void> {
+  if (backed.empty()) return os::reserve(fd, bytes);
+  PARLEY_TRY(os::set_size(fd, bytes));
+  PARLEY_TRY(os::back(fd, 0, body));
+  for (const auto& range : backed) {
+    PARLEY_TRY(os::back(fd, body + range.begin, body + range.end));
+  }
+  return {};
+}
+
 }  // namespace
 
 Segment::Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept
@@ -70,7 +82,7 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   const bool named = !name.name.empty();
   const auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
   auto fd = PARLEY_TRY(named ? os::create_unnamed(path, name.mode) : os::create_memory("parley"));
-  PARLEY_TRY(os::reserve(fd, bytes));
+  PARLEY_TRY(reserve(fd, bytes, body_offset(places), shape.backed));
   if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = true, .seal = true}));
   const auto status = PARLEY_TRY(os::object_status(fd));
   const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
@@ -85,6 +97,17 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
                                   .uuid = uuid,
                                   .inode = status.inode});
   return segment;
+}
+
+auto Segment::back(const ByteRange& range) const -> Result<void> {
+  const auto body = body_offset(place_count_);
+  if (!region_.may_shrink()) PARLEY_TRY(os::require_machine_has(body + range.end - range.begin));
+  return os::back(fd_, body + range.begin, body + range.end);
+}
+
+void Segment::give_back(const ByteRange& range) const noexcept {
+  const auto body = body_offset(place_count_);
+  os::give_back(fd_, body + range.begin, body + range.end);
 }
 
 auto Segment::publish(std::string_view name) const -> Result<void> {

@@ -30,12 +30,21 @@ inline constinit std::chrono::milliseconds patience{1000};  // a test may have l
 inline constexpr std::chrono::milliseconds patience{1000};
 #endif
 
+/// A part of a body.
+struct ByteRange {
+  std::size_t begin;
+  std::size_t end;
+};
+
 /// What a segment is to be, or must be.
 struct SegmentShape {
   ObjectKind kind;
   std::uint32_t body_version;
   std::uint32_t participants;  ///< At most at one time.
   std::size_t body_bytes;
+  /// The parts of the body that have memory at once; the others have it once they are backed.
+  /// Empty: all of it.
+  std::span<const ByteRange> backed = {};
 };
 
 /// Where a new object goes.
@@ -85,6 +94,11 @@ class Segment {
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return fd_; }
   [[nodiscard]] auto body() const noexcept -> std::span<std::byte> { return body_; }
   [[nodiscard]] auto is_lost() const noexcept -> bool { return region_.is_lost(); }
+
+  /// Has memory behind a part of the body. `no_space` where there is none.
+  auto back(const ByteRange& range) const -> Result<void>;
+  /// Gives the memory behind a part of the body back to the system.
+  void give_back(const ByteRange& range) const noexcept;
 
   /// The place of this process. A participant's number in the object, from 1.
   [[nodiscard]] auto place() const noexcept -> std::uint32_t { return place_; }

@@ -27,7 +27,12 @@ inline constexpr std::uint64_t segment_magic = 0x0000'5945'4c52'4150;
 inline constexpr std::uint32_t segment_version = 1;
 
 /// Which object the body is. A kind's number is never given to another.
-enum class ObjectKind : std::uint32_t { semaphore_set = 1, mutex = 2, shared_memory = 3 };
+enum class ObjectKind : std::uint32_t {
+  semaphore_set = 1,
+  mutex = 2,
+  shared_memory = 3,
+  message_queue = 5
+};
 
 struct SegmentHeader {
   Atomic<std::uint64_t> magic;

@@ -1,0 +1,346 @@
+#include "objects/message_queue_state.hpp"
+
+#include <algorithm>
+
+namespace parley {
+namespace {
+
+/// Longer messages are copied while others may use the queue, which costs a second round of the
+/// latch.
+constexpr std::size_t copied_under_latch_bytes = 4096;
+
+/// Memory is had in pieces of so many bytes.
+constexpr std::size_t piece_bytes = std::size_t{256} << 10U;
+
+/// A peer that takes memory away again and again could keep us busy.
+constexpr int rounds_at_most = 100;
+
+}  // namespace
+
+auto MessageQueue::State::of(shm::Segment segment) -> Result<std::shared_ptr<State>> {
+  const auto table = PARLEY_TRY(MessageTable::of(segment.body(), segment.place_count()));
+  std::shared_ptr<State> state(new State(std::move(segment), table));
+  PARLEY_TRY(state->stand());
+  return state;
+}
+
+auto MessageQueue::State::begin(Locked& locked, Deadline deadline) -> Result<void> {
+  PARLEY_TRY(locked.take(deadline));
+  if (__atomic_load_n(&unsettled_, __ATOMIC_RELAXED)) [[unlikely]] {
+    __atomic_store_n(&unsettled_, false, __ATOMIC_RELAXED);
+    PARLEY_TRY(table().settle(segment().place()));
+  }
+  return table().is_removed() ? failure(Error::removed) : Result<void>();
+}
+
+/// After something went.
+auto MessageQueue::State::end(Locked& locked) -> Result<void> {
+  if (table().is_to_be_trimmed()) [[unlikely]]
+    PARLEY_TRY(trim());
+  return locked.close();
+}
+
+template <class Attempt>
+auto MessageQueue::State::call(const MessageTable::Wish& wish, Deadline deadline, Attempt attempt)
+    -> Result<std::optional<std::uint32_t>> {
+  for (int rounds = 0; rounds < rounds_at_most; ++rounds) {
+    std::optional<std::uint32_t> record;
+    std::optional<MessageMark> wanted;
+    {
+      Locked locked(*this);
+      PARLEY_TRY(begin(locked, deadline));
+      const Result<void> done = attempt(table());
+      if (done) {
+        PARLEY_TRY(end(locked));
+        return std::nullopt;
+      }
+      if (done.error() == Error::no_buffer_space) {
+        wanted = table().wanted();
+      } else if (done.error() == Error::would_block && !deadline.is_now()) {
+        auto index = table().enqueue(wish, caller());
+        if (!index && index.error() == Error::no_space) {
+          PARLEY_TRY(table().serve(locked.wakes));  // frees the records of those who gave up
+          index = table().enqueue(wish, caller());
+        }
+        record = PARLEY_TRY(index);
+      } else {
+        return failure(segment().is_lost() ? Error::corrupt : done.error());
+      }
+    }
+    if (segment().is_lost()) return failure(Error::corrupt);
+    if (wanted) PARLEY_TRY(back(*wanted, deadline));
+    if (!record) continue;
+    if (const auto slot = PARLEY_TRY(wait_in_line(*record, deadline))) return slot;
+  }
+  return failure(Error::corrupt);
+}
+
+/// The slot that was granted; nothing where the call is to try again.
+auto MessageQueue::State::wait_in_line(std::uint32_t index, Deadline deadline)
+    -> Result<std::optional<std::uint32_t>> {
+  auto& record = table().line().record(index);
+  const auto decided = PARLEY_TRY(wait_for(record, deadline));
+  const auto slot = table().granted_slot(index);
+  record.state.store_release(shm::waiter_free);
+  switch (decided) {
+    case shm::waiter_granted:
+      return PARLEY_TRY(slot);
+    case shm::waiter_removed:
+      return failure(Error::removed);
+    case shm::waiter_too_big:
+      return failure(Error::too_big);
+    case shm::waiter_again:
+      return std::nullopt;
+    default:
+      return failure(Error::corrupt);
+  }
+}
+
+auto MessageQueue::State::describe(std::uint32_t slot) const -> Result<Received> {
+  const auto told = table().describe(slot);
+  if (told.shape.size > table().shape().message_bytes) return failure(Error::corrupt);
+  Received about{.size_bytes = told.shape.size,
+                 .copied_bytes = 0,
+                 .tag = told.tag,
+                 .priority = told.shape.priority,
+                 .sequence = shm::MessageState::unpack(told.state).sequence,
+                 .redeliveries = told.shape.redeliveries,
+                 .dead_letter_of = {}};
+  if (told.shape.dead_letter) about.dead_letter_of = told.original_tag;
+  return about;
+}
+
+auto MessageQueue::State::holding(std::uint32_t slot, shm::MessageKind kind) const
+    -> Result<Holding> {
+  const auto word = table().describe(slot).state;
+  const auto state = shm::MessageState::unpack(word);
+  if (state.kind != kind || state.place != segment().place()) return failure(Error::corrupt);
+  return Holding{.slot = slot,
+                 .word = word,
+                 .bytes = PARLEY_TRY(table().payload(slot)),
+                 .about = PARLEY_TRY(describe(slot))};
+}
+
+template <class Do>
+auto MessageQueue::State::with_holding(const Holding& holding, Do act) -> Result<void> {
+  // A child of fork(2) has its parent's word, but another place.
+  if (!segment().is_current()) return failure(Error::not_permitted);
+  Locked locked(*this);
+  PARLEY_TRY(begin(locked, patient()));
+  const bool mine = shm::MessageState::unpack(holding.word).place == segment().place();
+  if (!mine || !table().is_still(holding.slot, holding.word)) return failure(Error::not_permitted);
+  PARLEY_TRY(act());
+  return end(locked);
+}
+
+auto MessageQueue::State::send(std::span<const std::byte> message, MessageLabel label,
+                               Deadline deadline) -> Result<void> {
+  if (message.size() > table().shape().message_bytes) return failure(Error::message_too_long);
+  const MessageTable::Wish wish{.request = shm::request_send,
+                                .selection = Selection::oldest(),
+                                .bytes = message.size()};
+  std::optional<std::uint32_t> reserved;
+  const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
+    if (message.size() <= copied_under_latch_bytes) return table.send(message, label, caller());
+    reserved = PARLEY_TRY(table.reserve(static_cast<std::uint32_t>(message.size()), caller()));
+    return {};
+  }));
+  if (granted) reserved = granted;
+  return reserved ? fill(*reserved, message, label) : Result<void>();
+}
+
+/// Writes and sends a message for which there is room.
+auto MessageQueue::State::fill(std::uint32_t slot, std::span<const std::byte> message,
+                               MessageLabel label) -> Result<void> {
+  const auto room = PARLEY_TRY(holding(slot, shm::message_reserved));
+  auto done = room.bytes.size() == message.size() ? Result<void>() : failure(Error::corrupt);
+  if (done) {
+    MessageTable::copy(message, room.bytes);
+    done = publish(room, label);
+  }
+  if (!done) abandon(room, shm::message_finished);
+  return done;
+}
+
+auto MessageQueue::State::publish(const Holding& room, MessageLabel label) -> Result<void> {
+  for (int rounds = 0; rounds < rounds_at_most; ++rounds) {
+    std::optional<MessageMark> wanted;
+    const auto done = with_holding(room, [&]() -> Result<void> {
+      auto published = table().publish(room.slot, label, caller());
+      if (!published && published.error() == Error::no_buffer_space) wanted = table().wanted();
+      return published;
+    });
+    if (!wanted) return done;
+    PARLEY_TRY(back(*wanted, patient()));
+  }
+  return failure(Error::corrupt);
+}
+
+auto MessageQueue::State::reserve(std::size_t size_bytes, Deadline deadline) -> Result<Holding> {
+  if (size_bytes > table().shape().message_bytes) return failure(Error::message_too_long);
+  const MessageTable::Wish wish{.request = shm::request_send,
+                                .selection = Selection::oldest(),
+                                .bytes = size_bytes};
+  std::uint32_t slot = 0;
+  const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
+    slot = PARLEY_TRY(table.reserve(static_cast<std::uint32_t>(size_bytes), caller()));
+    return {};
+  }));
+  return holding(granted.value_or(slot), shm::message_reserved);
+}
+
+auto MessageQueue::State::receive(std::span<std::byte> into, const ReceiveOptions& options,
+                                  Deadline deadline) -> Result<Received> {
+  const MessageTable::Wish wish{
+      .request = options.cut ? shm::request_receive_cut : shm::request_receive,
+      .selection = options.selection,
+      .bytes = into.size()};
+  Received about{};
+  std::optional<std::uint32_t> copied;
+  const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
+    const auto slot = PARLEY_TRY(table.find(options.selection));
+    about = PARLEY_TRY(describe(slot));
+    if (about.size_bytes > into.size() && !options.cut) return failure(Error::too_big);
+    about.copied_bytes = std::min(about.size_bytes, into.size());
+    if (about.copied_bytes <= copied_under_latch_bytes) return table.receive(slot, into, caller());
+    copied = slot;
+    return table.hold(slot, shm::message_copied, caller());
+  }));
+  if (granted) copied = granted;
+  return copied ? copy_out(*copied, into) : Result<Received>(about);
+}
+
+/// Of a message that is held for that. It is received, whatever else comes.
+auto MessageQueue::State::copy_out(std::uint32_t slot, std::span<std::byte> into)
+    -> Result<Received> {
+  auto held = PARLEY_TRY(holding(slot, shm::message_copied));
+  held.about.copied_bytes = MessageTable::copy(held.bytes, into);
+  const auto done = with_holding(held, [&] { return table().receive_held(slot, caller()); });
+  if (!done && done.error() != Error::removed) {
+    if (segment().is_lost()) return failure(Error::corrupt);
+    abandon(held, shm::message_finished);
+  }
+  return held.about;
+}
+
+auto MessageQueue::State::peek(std::span<std::byte> into, const ReceiveOptions& options,
+                               std::optional<std::size_t> position) -> Result<Received> {
+  return look([&](const MessageTable& table) -> Result<Received> {
+    const auto slot =
+        PARLEY_TRY(position ? table.at(*position) : table.find(options.selection));
+    auto about = PARLEY_TRY(describe(slot));
+    if (about.size_bytes > into.size() && !options.cut) return failure(Error::too_big);
+    about.copied_bytes = MessageTable::copy(PARLEY_TRY(table.payload(slot)), into);
+    return about;
+  });
+}
+
+auto MessageQueue::State::take(Selection selection, Deadline deadline) -> Result<Holding> {
+  const MessageTable::Wish wish{
+      .request = shm::request_take, .selection = selection, .bytes = 0};
+  std::uint32_t slot = 0;
+  const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
+    slot = PARLEY_TRY(table.find(selection));
+    return table.hold(slot, shm::message_taken, caller());
+  }));
+  return holding(granted.value_or(slot), shm::message_taken);
+}
+
+auto MessageQueue::State::acknowledge(const Holding& holding) -> Result<void> {
+  return with_holding(holding, [&] { return table().receive_held(holding.slot, caller()); });
+}
+
+auto MessageQueue::State::give_back(const Holding& holding) -> Result<void> {
+  return with_holding(holding, [&] { return table().put_back(holding.slot); });
+}
+
+void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind) noexcept {
+  const auto done = with_holding(holding, [&] {
+    return kind == shm::message_returned ? table().put_back(holding.slot)
+                                         : table().finish(holding.slot);
+  });
+  if (done || !segment().is_current()) return;
+  if (done.error() != Error::busy && done.error() != Error::timed_out) return;
+  if (!table().is_still(holding.slot, holding.word)) return;
+  table().leave_to_settle(holding.slot, kind);
+  __atomic_store_n(&unsettled_, true, __ATOMIC_RELAXED);
+}
+
+auto MessageQueue::State::limit_bytes(std::uint64_t bytes) -> Result<void> {
+  if (bytes > table().shape().bytes) return failure(Error::invalid);
+  Locked locked(*this);
+  PARLEY_TRY(begin(locked, patient()));
+  PARLEY_TRY(table().limit_bytes(bytes));
+  return locked.close();
+}
+
+auto MessageQueue::State::remove() -> Result<void> {
+  Locked locked(*this);
+  PARLEY_TRY(begin(locked, patient()));
+  return table().remove(locked.wakes);
+}
+
+auto MessageQueue::State::memory_bytes() const noexcept -> std::size_t {
+  std::size_t bytes = table().shape().slots();
+  for (const auto area : {MessageArea::slots, MessageArea::groups, MessageArea::arena}) {
+    const auto range = table().range_of(
+        area, 0, std::min(table().backed(area).load_relaxed(), table().most_of(area)));
+    bytes += range.end - range.begin;
+  }
+  return bytes;
+}
+
+/// Has memory for an area up to a mark. Not under the latch, since it may take long.
+auto MessageQueue::State::back(MessageMark mark, Deadline deadline) -> Result<void> {
+  auto& backed = table().backed(mark.area);
+  const auto most = table().most_of(mark.area);
+  const auto one = table().range_of(mark.area, 0, 1);
+  const std::uint64_t piece = piece_bytes / (one.end - one.begin);
+  const auto until = std::min((mark.count + piece - 1) / piece * piece, most);
+  for (int rounds = 0; rounds < rounds_at_most; ++rounds) {
+    std::uint64_t from = 0;
+    std::uint64_t trims = 0;
+    {
+      Locked locked(*this);
+      PARLEY_TRY(begin(locked, deadline));
+      if (table().is_trimming()) PARLEY_TRY(trim());
+      from = backed.load_relaxed();
+      trims = table().body().trims.load_relaxed();
+      PARLEY_TRY(locked.close());
+    }
+    if (from >= mark.count) return {};
+    PARLEY_TRY(segment().back(table().range_of(mark.area, from, until)));
+    Locked locked(*this);
+    PARLEY_TRY(begin(locked, deadline));
+    // What was given back meanwhile may have been this.
+    if (trims != table().body().trims.load_relaxed()) continue;
+    if (backed.load_relaxed() < until) backed.store_release(until);
+    return locked.close();
+  }
+  return failure(Error::corrupt);
+}
+
+/// Gives memory back that an empty queue does not keep; or goes on where somebody died in here.
+auto MessageQueue::State::trim() -> Result<void> {
+  auto& trims = table().body().trims;
+  if (table().messages() == 0) {
+    PARLEY_TRY(table().forget_all());
+    // Before anything goes: whoever dies from here on leaves the rest to the next.
+    if (!table().is_trimming()) trims.store_release(trims.load_relaxed() + 1);
+    for (const auto area : {MessageArea::slots, MessageArea::groups, MessageArea::arena}) {
+      auto& backed = table().backed(area);
+      if (backed.load_relaxed() > MessageTable::kept(area)) {
+        backed.store_release(MessageTable::kept(area));
+      }
+    }
+  }
+  for (const auto area : {MessageArea::slots, MessageArea::groups, MessageArea::arena}) {
+    const auto most = table().most_of(area);
+    const auto from = std::min(table().backed(area).load_relaxed(), most);
+    if (from < most) segment().give_back(table().range_of(area, from, most));
+  }
+  if (table().is_trimming()) trims.store_release(trims.load_relaxed() + 1);
+  return {};
+}
+
+}  // namespace parley
