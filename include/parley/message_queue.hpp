@@ -25,8 +25,9 @@ struct MessageQueueOptions {
   std::uint32_t messages = 65536;   ///< At most, with those that are held; up to 2^24.
   /// Of all messages together at most; up to 2^37 (128 GiB).
   std::uint64_t bytes = std::uint64_t{64} << 20U;
-  /// The longest message; at most `bytes`, and up to 2^30 (1 GiB).
-  std::uint32_t message_bytes = 1U << 20U;
+  /// The longest message; at most `bytes`, and up to 2^30 (1 GiB). 0: 1 MiB, or `bytes` if that is
+  /// less.
+  std::uint32_t message_bytes = 0;
   /// How often a message may come back from holders that died, before it moves to the dead
   /// letters; up to 65534. Of no meaning without `dead_letter_tag`.
   std::uint32_t redeliveries = 0;
@@ -80,7 +81,7 @@ struct Received {
   std::size_t copied_bytes;  ///< Less where it was cut.
   std::uint64_t tag;
   std::uint16_t priority;
-  std::uint64_t sequence;     ///< Ascending in the order of arrival, from 1.
+  std::uint64_t sequence;      ///< Ascending in the order of arrival, from 1.
   std::uint32_t redeliveries;  ///< How often it came back from a holder that died.
   /// The tag it was sent with, where it was moved to the dead letters.
   std::optional<std::uint64_t> dead_letter_of;

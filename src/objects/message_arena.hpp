@@ -38,8 +38,8 @@ class MessageArena {
   auto free(shm::Draft& draft, std::uint32_t block, std::uint32_t owner) -> Result<void>;
 
   /// The payload of a block that is that slot's. `corrupt` where it is not, or is shorter.
-  [[nodiscard]] auto payload(std::uint32_t block, std::uint32_t owner, std::uint32_t size_bytes)
-      const -> Result<std::span<std::byte>>;
+  [[nodiscard]] auto payload(std::uint32_t block, std::uint32_t owner,
+                             std::uint32_t size_bytes) const -> Result<std::span<std::byte>>;
 
   /// Where the payload of a block that was just allocated is to be.
   [[nodiscard]] auto room(std::uint32_t block, std::uint32_t size_bytes) const noexcept

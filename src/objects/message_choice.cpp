@@ -157,8 +157,7 @@ auto MessageTable::attempt(Draft& draft, const Wish& wish, std::uint32_t place)
   const auto slot = PARLEY_TRY(find(wish.selection));
   const auto size = shm::MessageShape::unpack(slots_[slot].shape.load_relaxed()).size;
   if (wish.request == shm::request_receive && size > wish.bytes) return failure(Error::too_big);
-  const auto kind =
-      wish.request == shm::request_take ? shm::message_taken : shm::message_copied;
+  const auto kind = wish.request == shm::request_take ? shm::message_taken : shm::message_copied;
   PARLEY_TRY(hold(draft, slot, kind, place));
   return slot;
 }

@@ -38,21 +38,7 @@ class MessageIndex {
 
   auto remove(shm::Draft& draft, std::uint32_t group) -> Result<void>;
 
-  /// All groups, lowest key first.
-  class Walk {
-   public:
-    explicit Walk(const MessageIndex& index) noexcept;
-
-    /// The next one; none behind the last. `corrupt` for what is no tree.
-    auto next() -> Result<std::optional<std::uint32_t>>;
-
-   private:
-    const MessageIndex& index_;
-    std::array<std::uint32_t, 66> left_;  ///< References, and how deep they may be.
-    std::array<std::uint64_t, 66> below_;
-    std::size_t count_ = 0;
-    std::size_t seen_ = 0;
-  };
+  class Walk;
 
  private:
   friend class Walk;
@@ -68,6 +54,24 @@ class MessageIndex {
 
   shm::Word& root_;
   std::span<shm::MessageGroup> groups_;
+};
+
+/// All groups, lowest key first, in an index that does not change meanwhile.
+class MessageIndex::Walk {
+ public:
+  explicit Walk(const MessageIndex& index) noexcept;
+
+  /// The next one; none behind the last. `corrupt` for what is no tree.
+  auto next() -> Result<std::optional<std::uint32_t>>;
+
+ private:
+  MessageIndex index_;
+  // What is still to be walked: references, and below which bit they must decide. One for each
+  // node on the way to where we are.
+  std::array<std::uint32_t, shm::no_node + 1> left_;
+  std::array<std::uint64_t, shm::no_node + 1> below_;
+  std::size_t count_ = 0;
+  std::size_t seen_ = 0;
 };
 
 }  // namespace parley

@@ -263,8 +263,9 @@ auto MessageTable::put_back(std::uint32_t slot, bool again) -> Result<void> {
     const auto word = draft.get(*list.word);
     const auto first = low_half(word);
     if (first > slots_.size()) return failure(Error::corrupt);
-    const bool older = first == 0 || MessageState::unpack(slots_[first - 1].state.load_relaxed())
-                                             .sequence > state.sequence;
+    const bool older =
+        first == 0 ||
+        MessageState::unpack(slots_[first - 1].state.load_relaxed()).sequence > state.sequence;
     if (older) draft.set(*list.word, halves(slot + 1, high_half(word)));
   }
   return commit(draft);
@@ -341,8 +342,7 @@ auto MessageTable::begin_move(std::uint32_t slot) -> Result<void> {
 auto MessageTable::end_move(std::uint32_t slot) -> Result<void> {
   Draft draft;
   PARLEY_TRY(let_go(draft, slot));
-  PARLEY_TRY(link_all(draft, slot,
-                      {.tag = body_.dead_letter_tag.load_relaxed(), .priority = 0}));
+  PARLEY_TRY(link_all(draft, slot, {.tag = body_.dead_letter_tag.load_relaxed(), .priority = 0}));
   return commit(draft);
 }
 

@@ -1,5 +1,6 @@
 #include <parley/message_queue.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "objects/message_queue_state.hpp"
@@ -17,7 +18,12 @@ auto time_of(std::uint64_t word) -> std::optional<std::chrono::sys_seconds> {
   return std::chrono::sys_seconds(std::chrono::seconds(shm::low_half(word)));
 }
 
-auto make(std::string_view name, const MessageQueueOptions& options) -> Result<shm::Segment> {
+auto make(std::string_view name, MessageQueueOptions options) -> Result<shm::Segment> {
+  constexpr std::uint64_t message_bytes_unless_told = std::uint64_t{1} << 20U;
+  if (options.message_bytes == 0) {
+    options.message_bytes =
+        static_cast<std::uint32_t>(std::min(options.bytes, message_bytes_unless_told));
+  }
   const bool sound =
       options.messages >= 1 && options.messages <= shm::messages_at_most &&
       options.message_bytes >= 1 && options.message_bytes <= shm::message_bytes_at_most &&
@@ -38,10 +44,9 @@ auto make(std::string_view name, const MessageQueueOptions& options) -> Result<s
                                .body_bytes = shape.body_bytes(),
                                .backed = backed},
                               [&](std::span<std::byte> body) {
-                                MessageTable::create(
-                                    body, shape,
-                                    {.redeliveries = options.redeliveries,
-                                     .dead_letter_tag = options.dead_letter_tag});
+                                MessageTable::create(body, shape,
+                                                     {.redeliveries = options.redeliveries,
+                                                      .dead_letter_tag = options.dead_letter_tag});
                               });
 }
 
@@ -224,8 +229,8 @@ auto TakenMessage::give_back() -> Result<void> {
 
 auto ReservedMessage::publish(const MessageOptions& options) -> Result<void> {
   if (state_ == nullptr) return failure(Error::invalid);
-  PARLEY_TRY(state_->publish({.slot = slot_, .word = word_, .bytes = {}, .about = {}},
-                             label_of(options)));
+  PARLEY_TRY(
+      state_->publish({.slot = slot_, .word = word_, .bytes = {}, .about = {}}, label_of(options)));
   bytes_ = {};
   state_.reset();
   return {};

@@ -136,9 +136,8 @@ auto MessageQueue::State::with_holding(const Holding& holding, Do act) -> Result
 auto MessageQueue::State::send(std::span<const std::byte> message, MessageLabel label,
                                Deadline deadline) -> Result<void> {
   if (message.size() > table().shape().message_bytes) return failure(Error::message_too_long);
-  const MessageTable::Wish wish{.request = shm::request_send,
-                                .selection = Selection::oldest(),
-                                .bytes = message.size()};
+  const MessageTable::Wish wish{
+      .request = shm::request_send, .selection = Selection::oldest(), .bytes = message.size()};
   std::optional<std::uint32_t> reserved;
   const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
     if (message.size() <= copied_under_latch_bytes) return table.send(message, label, caller());
@@ -178,9 +177,8 @@ auto MessageQueue::State::publish(const Holding& room, MessageLabel label) -> Re
 
 auto MessageQueue::State::reserve(std::size_t size_bytes, Deadline deadline) -> Result<Holding> {
   if (size_bytes > table().shape().message_bytes) return failure(Error::message_too_long);
-  const MessageTable::Wish wish{.request = shm::request_send,
-                                .selection = Selection::oldest(),
-                                .bytes = size_bytes};
+  const MessageTable::Wish wish{
+      .request = shm::request_send, .selection = Selection::oldest(), .bytes = size_bytes};
   std::uint32_t slot = 0;
   const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
     slot = PARLEY_TRY(table.reserve(static_cast<std::uint32_t>(size_bytes), caller()));
@@ -226,8 +224,7 @@ auto MessageQueue::State::copy_out(std::uint32_t slot, std::span<std::byte> into
 auto MessageQueue::State::peek(std::span<std::byte> into, const ReceiveOptions& options,
                                std::optional<std::size_t> position) -> Result<Received> {
   return look([&](const MessageTable& table) -> Result<Received> {
-    const auto slot =
-        PARLEY_TRY(position ? table.at(*position) : table.find(options.selection));
+    const auto slot = PARLEY_TRY(position ? table.at(*position) : table.find(options.selection));
     auto about = PARLEY_TRY(describe(slot));
     if (about.size_bytes > into.size() && !options.cut) return failure(Error::too_big);
     about.copied_bytes = MessageTable::copy(PARLEY_TRY(table.payload(slot)), into);
@@ -236,8 +233,7 @@ auto MessageQueue::State::peek(std::span<std::byte> into, const ReceiveOptions& 
 }
 
 auto MessageQueue::State::take(Selection selection, Deadline deadline) -> Result<Holding> {
-  const MessageTable::Wish wish{
-      .request = shm::request_take, .selection = selection, .bytes = 0};
+  const MessageTable::Wish wish{.request = shm::request_take, .selection = selection, .bytes = 0};
   std::uint32_t slot = 0;
   const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
     slot = PARLEY_TRY(table.find(selection));

@@ -76,20 +76,20 @@ auto MessageTable::of(std::span<std::byte> body, std::uint32_t place_count)
                                      .bytes = start.bytes.load_relaxed(),
                                      .waiters = start.waiters.load_relaxed(),
                                      .place_count = place_count};
-  const bool sound = shape.messages >= 1 && shape.messages <= shm::messages_at_most &&
-                     shape.message_bytes >= 1 &&
-                     shape.message_bytes <= shm::message_bytes_at_most &&
-                     shape.bytes >= shape.message_bytes &&
-                     shape.bytes <= shm::queue_bytes_at_most && shape.waiters >= 1 &&
-                     shape.waiters <= 0xffff && shape.body_bytes() == body.size();
+  const bool sound =
+      shape.messages >= 1 && shape.messages <= shm::messages_at_most && shape.message_bytes >= 1 &&
+      shape.message_bytes <= shm::message_bytes_at_most && shape.bytes >= shape.message_bytes &&
+      shape.bytes <= shm::queue_bytes_at_most && shape.waiters >= 1 && shape.waiters <= 0xffff &&
+      shape.body_bytes() == body.size();
   if (!sound) return failure(Error::corrupt);
   return MessageTable(body, shape);
 }
 
 auto MessageTable::backed_at_first(const shm::MessageQueueShape& shape)
     -> std::array<shm::ByteRange, 2> {
-  return {{{.begin = 0, .end = std::min(shape.slots() + first_bytes, shape.groups())},
-           {.begin = shape.groups(), .end = std::min(shape.groups() + first_bytes, shape.arena())}}};
+  return {
+      {{.begin = 0, .end = std::min(shape.slots() + first_bytes, shape.groups())},
+       {.begin = shape.groups(), .end = std::min(shape.groups() + first_bytes, shape.arena())}}};
 }
 
 void MessageTable::create(std::span<std::byte> body, const shm::MessageQueueShape& shape,

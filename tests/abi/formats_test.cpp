@@ -147,6 +147,8 @@ auto name_of(ObjectKind kind) -> std::string {
       return "ObjectKind::mutex";
     case ObjectKind::shared_memory:
       return "ObjectKind::shared_memory";
+    case ObjectKind::message_queue:
+      return "ObjectKind::message_queue";
   }
   return {};
 }

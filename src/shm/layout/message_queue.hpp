@@ -36,17 +36,17 @@ using Word = Atomic<std::uint64_t>;
 struct MessageQueueBody {
   LatchWords latch;  ///< See shm/latch.hpp.
   Journal journal;
-  LineEnds line;  ///< Of those who wait.
-  Word load;      ///< What is used of the bounds: messages in bits 0 to 24, bytes above.
-  Word order;     ///< The list of all messages, oldest first.
-  Word slots;     ///< Of the free ones: the first in the low half; the mark above, from which on
-                  ///< none was ever used.
-  Word groups;    ///< Likewise.
-  Word tags;      ///< Tree of the groups by tag: its root in the low half; above, one that may be
-                  ///< empty.
-  Word priorities;    ///< Likewise, by priority; only of messages whose priority is not 0.
-  Word sequence;      ///< Of the next message.
-  Word last_send;     ///< Seconds since 1970 in the low half, the process above; 0: none yet.
+  LineEnds line;    ///< Of those who wait.
+  Word load;        ///< What is used of the bounds: messages in bits 0 to 24, bytes above.
+  Word order;       ///< The list of all messages, oldest first.
+  Word slots;       ///< Of the free ones: the first in the low half; the mark above, from which on
+                    ///< none was ever used.
+  Word groups;      ///< Likewise.
+  Word tags;        ///< Tree of the groups by tag: its root in the low half; above, one that may be
+                    ///< empty.
+  Word priorities;  ///< Likewise, by priority; only of messages whose priority is not 0.
+  Word sequence;    ///< Of the next message.
+  Word last_send;   ///< Seconds since 1970 in the low half, the process above; 0: none yet.
   Word last_receive;  ///< Likewise.
   Word arena;         ///< In units: where it ends, in the low half; its last block above.
   Word arena_sizes;   ///< Bit n: there is a free block in row n of ArenaClasses.
@@ -122,12 +122,12 @@ inline constexpr std::size_t inline_bytes = 64;
 /// A list's word: the first message in it that can be had in the low half, the last of all above.
 /// Its links: the message before in the low half, the one behind above.
 struct MessageSlot {
-  Word state;        ///< Bits 0 to 2 MessageKind, 3 to 15 the holder's place, 16 to 63 the sequence.
+  Word state;  ///< Bits 0 to 2 MessageKind, 3 to 15 the holder's place, 16 to 63 the sequence.
   Word tag;
-  Word shape;        ///< Bits 0 to 30 size, 31 to 46 priority, 47 to 62 redeliveries, 63 dead letter.
-  Word where;        ///< Its block in the arena in the low half, 0 for none; above its tag's group.
-  Word order;        ///< Links in the order of arrival.
-  Word by_tag;       ///< Links among those of its tag.
+  Word shape;   ///< Bits 0 to 30 size, 31 to 46 priority, 47 to 62 redeliveries, 63 dead letter.
+  Word where;   ///< Its block in the arena in the low half, 0 for none; above its tag's group.
+  Word order;   ///< Links in the order of arrival.
+  Word by_tag;  ///< Links among those of its tag.
   Word by_priority;  ///< Links among those of its priority; of a dead letter: the tag it had.
   Word held;         ///< Links among those of its holder. Of a free one: the next free one.
   std::array<std::byte, inline_bytes> payload;  ///< Of a message that has no block.
@@ -195,7 +195,8 @@ struct MessageShape {
 struct MessageGroup {
   Word key;       ///< The tag, or all ones less the priority.
   Word list;      ///< Of its messages.
-  Word children;  ///< The node's: where its bit of the key is 0 in the low half, where it is 1 above.
+  Word children;  ///< The node's: where its bit of the key is 0 in the low half, where it is 1
+                  ///< above.
   Word bit;       ///< Which bit it decides by, 0 to 63; `no_node` where the node is not used.
   Word free;      ///< Of a free group: the next free one.
   std::array<std::uint64_t, 3> unused;  ///< Zero.
