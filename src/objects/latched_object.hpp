@@ -145,14 +145,18 @@ inline auto LatchedObject<Table>::lock(Deadline deadline, bool heir, Locked& loc
     -> Result<void> {
   if (!segment_.is_current()) [[unlikely]]
     PARLEY_TRY(claim_place());
-  const auto found = latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
-  if (!found) [[unlikely]] {
-    const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
-    return failure(impatient ? Error::busy : found.error());
+  bool orphaned = false;
+  // First without a look at the clock, which costs as much as all the rest.
+  if (!latch().try_acquire()) [[unlikely]] {
+    const auto found = latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
+    if (!found) {
+      const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
+      return failure(impatient ? Error::busy : found.error());
+    }
+    orphaned = *found == shm::Latch::Found::left_by_the_dead;
   }
   locked.holds_ = true;
   if constexpr (requires { table_.enter(); }) table_.enter();
-  const bool orphaned = *found == shm::Latch::Found::left_by_the_dead;
   if (orphaned || segment_.next_dead(0) < segment_.place_count()) [[unlikely]] {
     return bury_the_dead(locked.wakes);
   }

@@ -96,18 +96,17 @@ auto MessageQueue::State::wait_in_line(std::uint32_t index, Deadline deadline)
   }
 }
 
-auto MessageQueue::State::describe(std::uint32_t slot) const -> Result<Received> {
+// Not a Result, which would be written in parts and read whole, and so stall the processor.
+auto MessageQueue::State::describe(std::uint32_t slot, Received& about) const -> Error {
   const auto told = table().describe(slot);
-  if (told.shape.size > table().shape().message_bytes) return failure(Error::corrupt);
-  Received about{.size_bytes = told.shape.size,
-                 .copied_bytes = 0,
-                 .tag = told.tag,
-                 .priority = told.shape.priority,
-                 .sequence = shm::MessageState::unpack(told.state).sequence,
-                 .redeliveries = told.shape.redeliveries,
-                 .dead_letter_of = {}};
+  if (told.shape.size > table().shape().message_bytes) return Error::corrupt;
+  about.size_bytes = told.shape.size;
+  about.tag = told.tag;
+  about.priority = told.shape.priority;
+  about.sequence = shm::MessageState::unpack(told.state).sequence;
+  about.redeliveries = told.shape.redeliveries;
   if (told.shape.dead_letter) about.dead_letter_of = told.original_tag;
-  return about;
+  return Error{};
 }
 
 auto MessageQueue::State::holding(std::uint32_t slot, shm::MessageKind kind) const
@@ -115,10 +114,9 @@ auto MessageQueue::State::holding(std::uint32_t slot, shm::MessageKind kind) con
   const auto word = table().describe(slot).state;
   const auto state = shm::MessageState::unpack(word);
   if (state.kind != kind || state.place != segment().place()) return failure(Error::corrupt);
-  return Holding{.slot = slot,
-                 .word = word,
-                 .bytes = PARLEY_TRY(table().payload(slot)),
-                 .about = PARLEY_TRY(describe(slot))};
+  Holding held{.slot = slot, .word = word, .bytes = PARLEY_TRY(table().payload(slot)), .about = {}};
+  if (const auto error = describe(slot, held.about); error != Error{}) return failure(error);
+  return held;
 }
 
 template <class Do>
@@ -197,7 +195,7 @@ auto MessageQueue::State::receive(std::span<std::byte> into, const ReceiveOption
   std::optional<std::uint32_t> copied;
   const auto granted = PARLEY_TRY(call(wish, deadline, [&](MessageTable& table) -> Result<void> {
     const auto slot = PARLEY_TRY(table.find(options.selection));
-    about = PARLEY_TRY(describe(slot));
+    if (const auto error = describe(slot, about); error != Error{}) return failure(error);
     if (about.size_bytes > into.size() && !options.cut) return failure(Error::too_big);
     about.copied_bytes = std::min(about.size_bytes, into.size());
     if (about.copied_bytes <= copied_under_latch_bytes) return table.receive(slot, into, caller());
@@ -225,7 +223,8 @@ auto MessageQueue::State::peek(std::span<std::byte> into, const ReceiveOptions& 
                                std::optional<std::size_t> position) -> Result<Received> {
   return look([&](const MessageTable& table) -> Result<Received> {
     const auto slot = PARLEY_TRY(position ? table.at(*position) : table.find(options.selection));
-    auto about = PARLEY_TRY(describe(slot));
+    Received about{};
+    if (const auto error = describe(slot, about); error != Error{}) return failure(error);
     if (about.size_bytes > into.size() && !options.cut) return failure(Error::too_big);
     about.copied_bytes = MessageTable::copy(PARLEY_TRY(table.payload(slot)), into);
     return about;

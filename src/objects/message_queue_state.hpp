@@ -72,7 +72,8 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   auto fill(std::uint32_t slot, std::span<const std::byte> message, MessageLabel label)
       -> Result<void>;
   auto copy_out(std::uint32_t slot, std::span<std::byte> into) -> Result<Received>;
-  auto describe(std::uint32_t slot) const -> Result<Received>;
+  /// Error{} where the slot's words make sense.
+  auto describe(std::uint32_t slot, Received& about) const -> Error;
   auto holding(std::uint32_t slot, shm::MessageKind kind) const -> Result<Holding>;
   template <class Do>
   auto with_holding(const Holding& holding, Do act) -> Result<void>;

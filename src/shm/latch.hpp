@@ -43,11 +43,15 @@ class Latch {
   /// place, and takes the latch that this place holds. `timed_out` at the deadline; `corrupt` where
   /// the word names no place.
   auto acquire(std::uint32_t spins, Deadline deadline, bool heir = false) -> Result<Found> {
-    std::uint32_t expected = 0;
-    if (words_.holder.compare_exchange_acq_rel(expected, mine())) [[likely]] {  // LATCH
+    if (try_acquire()) [[likely]]
       return Found::free;
-    }
     return acquire_slowly(spins, deadline, heir);
+  }
+
+  /// Takes it where it is free.
+  auto try_acquire() noexcept -> bool {
+    std::uint32_t expected = 0;
+    return words_.holder.compare_exchange_acq_rel(expected, mine());  // LATCH
   }
 
   void release() noexcept {
