@@ -106,6 +106,9 @@ class LatchedObject {
   auto sleep(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline)
       -> Result<void>;
 
+  /// Buries the dead, if there are any. Without the latch by the deadline, somebody else is to.
+  auto tend_to_deaths(Deadline deadline) -> Result<void>;
+
  private:
   [[nodiscard]] auto latch() const noexcept -> shm::Latch {
     return {segment_, table_.latch_words()};
@@ -115,7 +118,6 @@ class LatchedObject {
   void unlock(WakeList& wakes) noexcept;
   auto close(WakeList& wakes) -> Result<void>;
   auto bury_the_dead(WakeList& wakes) -> Result<void>;
-  auto tend_to_deaths(Deadline deadline) -> Result<void>;
 
   shm::Segment segment_;
   Table table_;
@@ -193,7 +195,6 @@ auto LatchedObject<Table>::bury_the_dead(WakeList& wakes) -> Result<void> {
   return table_.serve(wakes);
 }
 
-/// Buries the dead, if there are any. Without the latch by the deadline, somebody else is to.
 template <class Table>
 auto LatchedObject<Table>::tend_to_deaths(Deadline deadline) -> Result<void> {
   if (segment_.next_dead(0) == segment_.place_count()) return {};

@@ -98,19 +98,37 @@ auto guard_for(std::span<std::byte> bytes) -> Result<TruncationGuard*> {
   return guard;
 }
 
+#ifdef MADV_POPULATE_WRITE
+constexpr int populate_write = MADV_POPULATE_WRITE;
+#else
+constexpr int populate_write = 23;
+#endif
+
+constexpr auto whole_pages(std::size_t size_bytes) -> std::size_t {
+  constexpr std::size_t page_bytes = 4096;
+  return (size_bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
 }  // namespace
 
-auto Region::map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region> {
-  const std::size_t whole = node_distance_bytes + size_bytes;
+auto Region::map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink, bool rings)
+    -> Result<Region> {
+  const std::size_t reserved = rings ? 3 * whole_pages(size_bytes) : size_bytes;
   void* const nodes =
-      PARLEY_TRY(sys::call<::mmap>(nullptr, whole, PROT_READ | PROT_WRITE,
+      PARLEY_TRY(sys::call<::mmap>(nullptr, node_distance_bytes + reserved, PROT_READ | PROT_WRITE,
                                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, off_t{0}));
   Region region({static_cast<std::byte*>(nodes) + node_distance_bytes, size_bytes},
-                node_distance_bytes);
+                node_distance_bytes, reserved);
   PARLEY_TRY(sys::call<::mmap>(static_cast<void*>(region.bytes_.data()), size_bytes,
                                PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd.number(),
                                off_t{0}));
-  if (may_shrink) region.guard_ = PARLEY_TRY(guard_for(region.bytes_));
+  if (rings) {
+    // A stray access to what is not mapped there yet is to show.
+    auto* const room = region.bytes_.data() + whole_pages(size_bytes);
+    PARLEY_TRY(
+        sys::call<::mprotect>(static_cast<void*>(room), 2 * whole_pages(size_bytes), PROT_NONE));
+  }
+  if (may_shrink) PARLEY_TRY(region.guard());
   return region;
 }
 
@@ -126,20 +144,45 @@ auto Region::map_alone(BorrowedFd fd, std::size_t size_bytes, Access access, boo
   // Since that never changes, a private mapping is the same.
   if (!mapped && mapped.error() == Error::not_permitted && !writes) mapped = map_with(MAP_PRIVATE);
   auto* const bytes = static_cast<std::byte*>(PARLEY_TRY(mapped));
-  Region region({bytes, size_bytes}, 0);
-  if (may_shrink) region.guard_ = PARLEY_TRY(guard_for(region.bytes_));
+  Region region({bytes, size_bytes}, 0, size_bytes);
+  if (may_shrink) PARLEY_TRY(region.guard());
   return region;
+}
+
+auto Region::map_ring(BorrowedFd fd, std::size_t offset_bytes, std::size_t size_bytes)
+    -> Result<std::span<std::byte>> {
+  const std::size_t begin_bytes = whole_pages(bytes_.size()) + rings_bytes_;
+  if (begin_bytes > reserved_bytes_ || size_bytes > (reserved_bytes_ - begin_bytes) / 2) {
+    return failure(Error::invalid);
+  }
+  auto* const begin = bytes_.data() + begin_bytes;
+  for (std::byte* const part : {begin, begin + size_bytes}) {
+    PARLEY_TRY(sys::call<::mmap>(static_cast<void*>(part), size_bytes, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_FIXED, fd.number(),
+                                 static_cast<off_t>(offset_bytes)));
+    // Only to have the page faults behind us, where the kernel can: Linux 5.14.
+    sys::release<::madvise>(static_cast<void*>(part), size_bytes, populate_write);
+  }
+  rings_bytes_ += 2 * size_bytes;
+  return std::span(begin, size_bytes);
+}
+
+auto Region::guard() -> Result<void> {
+  guard_ = PARLEY_TRY(guard_for({bytes_.data(), reserved_bytes_}));
+  return {};
 }
 
 Region::Region(Region&& other) noexcept
     : bytes_(std::exchange(other.bytes_, {})),
       nodes_bytes_(other.nodes_bytes_),
+      reserved_bytes_(other.reserved_bytes_),
+      rings_bytes_(other.rings_bytes_),
       guard_(std::exchange(other.guard_, nullptr)) {}
 
 Region::~Region() {
   if (guard_ != nullptr) __atomic_store_n(&guard_->begin, 0, __ATOMIC_RELEASE);
   if (bytes_.empty()) return;
-  sys::release<::munmap>(bytes_.data() - nodes_bytes_, nodes_bytes_ + bytes_.size());
+  sys::release<::munmap>(bytes_.data() - nodes_bytes_, nodes_bytes_ + reserved_bytes_);
 }
 
 }  // namespace parley::os

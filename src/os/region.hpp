@@ -1,7 +1,8 @@
 // A shared object's memory, mapped behind the private memory of its robust list nodes.
 //
 //   address                    + node_distance_bytes
-//   | private: list nodes      | shared: the object      |
+//   | private: list nodes      | shared: the object      | rings, where it has any: each part twice
+//   |
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,9 @@ struct TruncationGuard {
 class Region {
  public:
   /// Readable and writable, with private memory before it for the nodes of its life words.
-  static auto map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink) -> Result<Region>;
+  /// With `rings` there is also room behind it for `map_ring`.
+  static auto map(BorrowedFd fd, std::size_t size_bytes, bool may_shrink, bool rings = false)
+      -> Result<Region>;
 
   /// Of an object that has no life words. To write where the access is `read_only` is SIGSEGV.
   static auto map_alone(BorrowedFd fd, std::size_t size_bytes, Access access, bool may_shrink)
@@ -46,6 +49,11 @@ class Region {
 
   [[nodiscard]] auto bytes() const noexcept -> std::span<std::byte> { return bytes_; }
 
+  /// Maps a part of the object, whole pages, twice in a row; what is returned is the first of them,
+  /// and behind it the same bytes come again. All parts together at most the object once.
+  auto map_ring(BorrowedFd fd, std::size_t offset_bytes, std::size_t size_bytes)
+      -> Result<std::span<std::byte>>;
+
   [[nodiscard]] auto may_shrink() const noexcept -> bool { return guard_ != nullptr; }
 
   /// Whether the object was truncated and zeros stand in its place.
@@ -54,11 +62,15 @@ class Region {
   }
 
  private:
-  Region(std::span<std::byte> bytes, std::size_t nodes_bytes) noexcept
-      : bytes_(bytes), nodes_bytes_(nodes_bytes) {}
+  Region(std::span<std::byte> bytes, std::size_t nodes_bytes, std::size_t reserved_bytes) noexcept
+      : bytes_(bytes), nodes_bytes_(nodes_bytes), reserved_bytes_(reserved_bytes) {}
+
+  auto guard() -> Result<void>;
 
   std::span<std::byte> bytes_;
   std::size_t nodes_bytes_;
+  std::size_t reserved_bytes_;  ///< From the beginning of `bytes_` to the end of the rings.
+  std::size_t rings_bytes_ = 0;
   TruncationGuard* guard_ = nullptr;  ///< Null where the object is sealed.
 };
 

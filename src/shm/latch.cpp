@@ -1,24 +1,10 @@
 #include "shm/latch.hpp"
 
-#include <algorithm>
-#include <chrono>
-
 #include "os/futex.hpp"
 #include "os/keeper.hpp"
 #include "shm/spin.hpp"
 
 namespace parley::shm {
-namespace {
-
-/// How long to sleep where the release may not see that somebody does.
-constexpr std::chrono::milliseconds unfenced_slice{2};
-
-auto sooner(Deadline deadline, std::chrono::nanoseconds from_now) -> Deadline {
-  const auto slice = Deadline::after(from_now);
-  return slice.point() < deadline.point() ? slice : deadline;
-}
-
-}  // namespace
 
 void Latch::wake_next() noexcept {
   words_.sleepers.exchange_acq_rel(0);
@@ -33,17 +19,6 @@ void Latch::give_up() noexcept {
 auto Latch::is_held_by_the_dead() const noexcept -> bool {
   const std::uint32_t holder = words_.holder.load_relaxed() - 1;  // only a reason to look closely
   return holder < segment_.place_count() && is_dead(segment_.life(holder).load_relaxed());
-}
-
-/// Until it may be worth to look again. The watch was begun, and then `sleepers` set, before the
-/// holder was last looked at.
-auto Latch::sleep(Segment::Watch& watch, Deadline deadline) -> Result<void> {
-  const bool fenced = segment_.is_fenced();
-  const auto until = fenced ? deadline : sooner(deadline, unfenced_slice);
-  const auto woken = segment_.wait(watch, words_.sleepers.futex_word(), 1, until);
-  if (woken || woken.error() == Error::interrupted) return {};
-  if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
-  return woken;
 }
 
 auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found> {
@@ -90,7 +65,9 @@ auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) ->
     constexpr int strays_at_most = 100;
     if (life == 0 && ++strays > strays_at_most) return failure(Error::corrupt);
     if (life == 0) continue;
-    if (const auto woken = sleep(watch, deadline); !woken) {
+    // The watch was begun, and then `sleepers` set, before the holder was last looked at.
+    const auto woken = segment_.wait_fenced(watch, words_.sleepers.futex_word(), 1, deadline);
+    if (!woken) {
       give_up();
       return failure(woken.error());
     }

@@ -73,7 +73,6 @@ class Latch {
   [[nodiscard]] auto mine() const noexcept -> std::uint32_t { return segment_.place() + 1; }
   auto acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found>;
   [[nodiscard]] auto is_held_by_the_dead() const noexcept -> bool;
-  auto sleep(Segment::Watch& watch, Deadline deadline) -> Result<void>;
   void wake_next() noexcept;
   void give_up() noexcept;
 

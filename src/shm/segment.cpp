@@ -86,7 +86,7 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = true, .seal = true}));
   const auto status = PARLEY_TRY(os::object_status(fd));
   const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
-  auto region = PARLEY_TRY(os::Region::map(fd, bytes, named));
+  auto region = PARLEY_TRY(os::Region::map(fd, bytes, named, has_rings(shape.kind)));
   Segment segment(std::move(fd), std::move(region), places);
   fill(segment.body());
   write_header(segment.header(), {.kind = shape.kind,
@@ -134,7 +134,8 @@ auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -
   if (status.size_bytes <= body_alignment || status.access != os::Access::read_write) {
     return failure(Error::invalid);
   }
-  auto region = PARLEY_TRY(os::Region::map(fd, status.size_bytes, status.may_shrink));
+  auto region =
+      PARLEY_TRY(os::Region::map(fd, status.size_bytes, status.may_shrink, has_rings(kind)));
   const auto checked =
       check_header(header_of(region.bytes()), status.size_bytes, kind, body_version);
   // Cut off while it was looked at: what was read are the zeros in its place.
@@ -257,6 +258,18 @@ auto Segment::wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t 
   if (woken && deadline.has_passed()) return failure(deadline.error());
   // The kernel found no word: the object's file was cut off.
   if (!woken && woken.error() == static_cast<Error>(EFAULT)) return failure(Error::corrupt);
+  return woken;
+}
+
+auto Segment::wait_fenced(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
+                          Deadline deadline) const -> Result<void> {
+  constexpr std::chrono::milliseconds unfenced_slice{2};
+  const bool fenced = is_fenced();
+  const auto slice = Deadline::after(unfenced_slice);
+  const auto until = fenced || deadline.point() < slice.point() ? deadline : slice;
+  const auto woken = wait(watch, futex_word, expected, until);
+  if (woken || woken.error() == Error::interrupted) return {};
+  if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
   return woken;
 }
 

@@ -100,6 +100,13 @@ class Segment {
   /// Gives the memory behind a part of the body back to the system.
   void give_back(const ByteRange& range) const noexcept;
 
+  /// Maps a part of the body twice in a row: see os::Region::map_ring. Only for objects of a kind
+  /// that `has_rings`.
+  auto map_ring(std::size_t offset_bytes, std::size_t size_bytes) -> Result<std::span<std::byte>> {
+    const auto body_begin = static_cast<std::size_t>(body_.data() - region_.bytes().data());
+    return region_.map_ring(fd_, body_begin + offset_bytes, size_bytes);
+  }
+
   /// The place of this process. A participant's number in the object, from 1.
   [[nodiscard]] auto place() const noexcept -> std::uint32_t { return place_; }
   /// The process that claimed it, as it knows itself: to be told to people, not to be relied on.
@@ -156,6 +163,12 @@ class Segment {
   /// else's turn. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
   auto wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
             Deadline deadline) const -> Result<void>;
+
+  /// The same where what makes the caller go on may be done without a barrier, since the caller
+  /// made one for all (os::fence_all) before it looked: where that does not reach everybody, the
+  /// sleep ends every few milliseconds.
+  auto wait_fenced(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
+                   Deadline deadline) const -> Result<void>;
 
   /// For a sleeper that gives up without burying the dead: wakes another for each of them.
   void pass_on_deaths() const noexcept;

@@ -15,6 +15,7 @@
 #include "shm/layout/segment.hpp"
 #include "shm/layout/semaphore_set.hpp"
 #include "shm/layout/shared_memory.hpp"
+#include "shm/layout/stream.hpp"
 #include "shm/layout/waiting_line.hpp"
 
 // One field of the struct that is being described.
@@ -147,6 +148,8 @@ auto name_of(ObjectKind kind) -> std::string {
       return "ObjectKind::mutex";
     case ObjectKind::shared_memory:
       return "ObjectKind::shared_memory";
+    case ObjectKind::stream:
+      return "ObjectKind::stream";
     case ObjectKind::message_queue:
       return "ObjectKind::message_queue";
   }
@@ -177,6 +180,20 @@ auto name_of(SemaphoreDecision decision) -> std::string {
       return "waiter_overflow";
     case waiter_refused:
       return "waiter_refused";
+  }
+  return {};
+}
+
+auto name_of(StreamRoleWord word) -> std::string {
+  switch (word) {
+    case role_vacant:
+      return "role_vacant";
+    case role_closed:
+      return "role_closed";
+    case role_died:
+      return "role_died";
+    case role_told:
+      return "role_told";
   }
   return {};
 }
@@ -256,6 +273,27 @@ auto shared_memory_header() -> Layout {
   return {"SharedMemoryHeader", sizeof(Struct), {FIELD(growable), FIELD(reserved)}};
 }
 
+auto stream_body() -> Layout {
+  using Struct = StreamBody;
+  return {"StreamBody",
+          sizeof(Struct),
+          {FIELD(latch), FIELD(capacity_bytes), FIELD(ring_count), FIELD(unused)}};
+}
+
+auto stream_ring() -> Layout {
+  using Struct = StreamRing;
+  return {"StreamRing",
+          sizeof(Struct),
+          {FIELD(writer), FIELD(reader), FIELD(died_at), FIELD(unused), FIELD(written),
+           FIELD(unused_written), FIELD(read), FIELD(unused_read), FIELD(reader_sleeper),
+           FIELD(writer_sleeper)}};
+}
+
+auto stream_sleeper() -> Layout {
+  using Struct = StreamSleeper;
+  return {"StreamSleeper", sizeof(Struct), {FIELD(wake_at), FIELD(sleeps), FIELD(unused)}};
+}
+
 }  // namespace
 
 TEST_CASE("the page of the segment is the code's layout") {
@@ -310,4 +348,15 @@ TEST_CASE("the page of shared memory is the code's layout") {
   compare_numbers("shared_memory", constants,
                   {{"shared_memory_version", shared_memory_version},
                    {"shared_memory_header_offset", shared_memory_header_offset}});
+}
+
+TEST_CASE("the page of the stream is the code's layout") {
+  compare_structs("stream", {stream_body(), stream_ring(), stream_sleeper()});
+  Numbers numbers{{"stream_version", stream_version},
+                  {"role_held", role_held},
+                  {"stream_capacity_at_least", stream_capacity_at_least},
+                  {"stream_capacity_at_most", stream_capacity_at_most},
+                  {"stream_data_offset", stream_data_offset}};
+  add_names<StreamRoleWord>(numbers);
+  compare_numbers("stream", constants, numbers);
 }

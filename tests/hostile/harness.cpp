@@ -34,9 +34,9 @@ constexpr std::size_t loads_at_most = 3000;
 constexpr std::chrono::milliseconds slack{2000};
 
 constexpr std::array expected_errors{
-    Error{},        Error::not_permitted, Error::would_block, Error::timed_out,
-    Error::busy,    Error::invalid,       Error::no_space,    Error::out_of_range,
-    Error::removed, Error::corrupt,       Error::wrong_kind,  Error::not_supported,
+    Error{},           Error::not_permitted, Error::would_block,  Error::timed_out, Error::busy,
+    Error::invalid,    Error::no_space,      Error::out_of_range, Error::removed,   Error::corrupt,
+    Error::wrong_kind, Error::not_supported, Error::broken_pipe,  Error::peer_died,
 };
 
 auto nanoseconds_now() -> std::int64_t {
@@ -90,19 +90,6 @@ auto adapted(std::vector<Image> images, os::BorrowedFd fd) -> std::vector<Image>
     std::memcpy(image.data() + offsetof(shm::SegmentHeader, inode), &inode, sizeof inode);
   }
   return images;
-}
-
-/// Where words of use are: header, places, body.
-auto offsets_of(const Image& image) -> std::vector<std::size_t> {
-  std::uint32_t places = 0;
-  std::memcpy(&places, image.data() + offsetof(shm::SegmentHeader, place_count), sizeof places);
-  const std::size_t end_of_places = shm::places_offset + places * sizeof(shm::Place);
-  const std::size_t body = shm::body_offset(places);
-  std::vector<std::size_t> offsets;
-  for (std::size_t at = 0; at < image.size(); at = at + 8 == end_of_places ? body : at + 8) {
-    offsets.push_back(at);
-  }
-  return offsets;
 }
 
 /// What may hurt in place of `now`, between two neighbours.
@@ -192,6 +179,19 @@ void Victim::end(Error error) {
   ++log_.calls;
 }
 
+auto offsets_of(const Target& target, const Image& image) -> std::vector<std::size_t> {
+  std::uint32_t places = 0;
+  std::memcpy(&places, image.data() + offsetof(shm::SegmentHeader, place_count), sizeof places);
+  const std::size_t end_of_places = shm::places_offset + places * sizeof(shm::Place);
+  const std::size_t body = shm::body_offset(places);
+  const std::size_t end = body + std::min(image.size() - body, target.body_bytes);
+  std::vector<std::size_t> offsets;
+  for (std::size_t at = 0; at < end; at = at + 8 == end_of_places ? body : at + 8) {
+    offsets.push_back(at);
+  }
+  return offsets;
+}
+
 auto image_of(os::BorrowedFd object) -> Image {
   struct stat status{};
   REQUIRE(fstat(object.number(), &status) == 0);
@@ -217,7 +217,7 @@ class EachWord {
 
   void run() {
     for (const auto& image : images_) {
-      for (const auto offset : offsets_of(image)) {
+      for (const auto offset : offsets_of(target_, image)) {
         strike<std::uint64_t>(image, offset);
         strike<std::uint32_t>(image, offset);
         strike<std::uint32_t>(image, offset + 4);
@@ -273,7 +273,7 @@ class Random {
         random_(siege.seed),
         end_(Deadline::after(siege.duration)) {
     images_ = adapted(std::move(images_), fd_);
-    offsets_ = offsets_of(images_.front());
+    offsets_ = offsets_of(target, images_.front());
     grip_.restore(images_.front());
   }
 

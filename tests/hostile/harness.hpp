@@ -81,7 +81,12 @@ struct Target {
   std::function<std::vector<Image>()> make;
   /// Adopts the descriptor, says `is_attached` and does everything that can be done with it.
   std::function<void(os::OwnedFd, Victim&)> exercise;
+  /// How much of the body the library reads as words; what follows is only bytes for its users.
+  std::size_t body_bytes = ~std::size_t{0};
 };
+
+/// Where in such an object words of use are: header, places, body.
+auto offsets_of(const Target& target, const Image& image) -> std::vector<std::size_t>;
 
 /// The bytes of an object as they are now.
 auto image_of(os::BorrowedFd object) -> Image;

@@ -30,13 +30,16 @@ void put(Image& image, std::size_t offset, Word value) {
   std::memcpy(image.data() + offset, &value, sizeof value);
 }
 
-/// As if the first participant had died with the latch in its hands.
+}  // namespace
+
 auto with_a_dead_holder(Image image) -> Image {
   constexpr std::uint32_t place = 1;
   put(image, shm::places_offset + place * sizeof(shm::Place), shm::dead_life);
   put(image, shm::body_offset(4), place + 1);
   return image;
 }
+
+namespace {
 
 /// Nobody but the maker; somebody who waits; a dead participant with something to undo.
 auto set_images(std::size_t count, bool undo) -> std::vector<Image> {
@@ -144,7 +147,8 @@ auto mutex() -> Target {
 }
 
 auto every_object() -> std::vector<Target> {
-  return {set_with_undo(), set_of_one_without_undo(), mutex()};
+  return {set_with_undo(), set_of_one_without_undo(), mutex(), stream_with_free_ends(),
+          stream_with_held_ends()};
 }
 
 }  // namespace parley::test

@@ -10,6 +10,12 @@ namespace parley::test {
 auto set_with_undo() -> Target;
 auto set_of_one_without_undo() -> Target;
 auto mutex() -> Target;
+/// A stream whose ends the victim takes when it is under attack, or just before.
+auto stream_with_free_ends() -> Target;
+auto stream_with_held_ends() -> Target;
+
+/// As if the first participant of three had died with the latch in its hands.
+auto with_a_dead_holder(Image image) -> Image;
 
 /// All of them.
 auto every_object() -> std::vector<Target>;

@@ -36,6 +36,14 @@ TEST_CASE("whatever stands in any one word of a mutex, every call ends by its de
   check(mutex(), strike_each_word(mutex()));
 }
 
+TEST_CASE("whatever stands in any one word of a stream, every call ends by its deadline") {
+  check(stream_with_free_ends(), strike_each_word(stream_with_free_ends()));
+}
+
+TEST_CASE("whatever any one word of a stream becomes once its ends are held, every call ends") {
+  check(stream_with_held_ends(), strike_each_word(stream_with_held_ends()));
+}
+
 TEST_CASE("while a peer writes into any words, every call ends by its deadline") {
   const auto start = seed();
   for (const auto& target : every_object()) {
@@ -54,18 +62,16 @@ TEST_CASE("a call with a deadline keeps it, however patient the library is") {
 
 TEST_CASE("a word that changes at every system call keeps nobody past the deadline") {
   using parley::shm::SegmentHeader;
-  constexpr std::size_t body = parley::shm::body_offset(4);
-  constexpr std::size_t end_of_places = parley::shm::places_offset + 4 * sizeof(parley::shm::Place);
   for (const auto& target : every_object()) {
-    const auto end = target.make().front().size();
-    for (auto word = offsetof(SegmentHeader, places_used); word < end; word += 4) {
-      if (word == sizeof(SegmentHeader)) word = parley::shm::places_offset;
-      if (word == end_of_places) word = body;
-      const auto outcome = strike_before_each_system_call(target, word);
-      CAPTURE(target.name);
-      CAPTURE(word);
-      CAPTURE(outcome.what);
-      CHECK(outcome.survived);
+    for (const auto pair : offsets_of(target, target.make().front())) {
+      for (const auto word : {pair, pair + 4}) {
+        if (word < offsetof(SegmentHeader, places_used)) continue;
+        const auto outcome = strike_before_each_system_call(target, word);
+        CAPTURE(target.name);
+        CAPTURE(word);
+        CAPTURE(outcome.what);
+        CHECK(outcome.survived);
+      }
     }
   }
 }

@@ -31,8 +31,14 @@ enum class ObjectKind : std::uint32_t {
   semaphore_set = 1,
   mutex = 2,
   shared_memory = 3,
-  message_queue = 5
+  stream = 4,
+  message_queue = 5,
 };
+
+/// Whether parts of the body are mapped twice, as rings.
+constexpr auto has_rings(ObjectKind kind) -> bool {
+  return kind == ObjectKind::stream;
+}
 
 struct SegmentHeader {
   Atomic<std::uint64_t> magic;
