@@ -1,9 +1,11 @@
 // parley_bench: every benchmark, one after the other.
 #include "objects.hpp"
 #include "os.hpp"
+#include "stream.hpp"
 
 auto main() -> int {
   parley::bench::os();
   parley::bench::objects();
+  parley::bench::streams();
   return 0;
 }
