@@ -214,7 +214,10 @@ auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t 
   shm::Segment::Watch watch;
   segment_.watch(watch);
   Result<void> woken;
-  if (!watch.has_dead()) woken = segment_.wait(watch, futex_word, expected, deadline);
+  if (!watch.has_dead()) {
+    woken = segment_.wait(watch, futex_word, expected, deadline);
+    latch().pass_the_bell_on();
+  }
   PARLEY_TRY(tend_to_deaths(deadline));
   return woken;
 }

@@ -57,24 +57,74 @@ auto has_waitv() -> bool {
   return answer;
 }
 
-auto wait_for_any(std::span<const WatchedWord> words, Deadline deadline) -> Result<void> {
-  std::array<futex_waitv, watched_words_at_most> waiters;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    waiters[i] = {.val = words[i].expected,
-                  .uaddr = reinterpret_cast<std::uintptr_t>(words[i].word),
-                  .flags = FUTEX_32,
-                  .__reserved = 0};
+/// While it lives, the death of this thread wakes one of those who sleep on the bell.
+///
+/// Where a thread dies with a futex named as pending in its robust list, and the word names no
+/// owner, the kernel wakes one sleeper: made for a mutex's waiter who is killed when it was woken
+/// (handle_futex_death in kernel/futex/core.c, since Linux 5.5). The list is the C library's, which
+/// has no use for that field while the thread is in here.
+class RingsWhenKilled {
+ public:
+  explicit RingsWhenKilled(const std::uint32_t* bell) {
+    robust_list_head* list = nullptr;
+    std::size_t bytes = 0;
+    if (bell == nullptr || !sys::call<::syscall>(long{SYS_get_robust_list}, 0L, &list, &bytes)) {
+      return;
+    }
+    if (list == nullptr) {
+      // A thread that clone(2) made, or of a C library that has not needed one yet.
+      own_ = {.list = {.next = &own_.list}, .futex_offset = 0, .list_op_pending = nullptr};
+      if (!sys::call<::syscall>(long{SYS_set_robust_list}, &own_, sizeof own_)) return;
+      list = &own_;
+    }
+    list_ = list;
+    before_ = list->list_op_pending;
+    const auto node =
+        reinterpret_cast<std::uintptr_t>(bell) - static_cast<std::uintptr_t>(list->futex_offset);
+    // Read by the kernel, at the end of this very thread.
+    __atomic_store_n(&list->list_op_pending,
+                     reinterpret_cast<robust_list*>(node),  // NOLINT(performance-no-int-to-ptr)
+                     __ATOMIC_RELAXED);
   }
+  RingsWhenKilled(const RingsWhenKilled&) = delete;
+  auto operator=(const RingsWhenKilled&) -> RingsWhenKilled& = delete;
+  ~RingsWhenKilled() {
+    if (list_ != nullptr) __atomic_store_n(&list_->list_op_pending, before_, __ATOMIC_RELAXED);
+  }
+
+ private:
+  static thread_local robust_list_head own_;
+  robust_list_head* list_ = nullptr;
+  robust_list* before_ = nullptr;
+};
+
+constinit thread_local robust_list_head RingsWhenKilled::own_{};
+
+auto wait_for_any(std::span<const WatchedWord> words, Deadline deadline, const std::uint32_t* bell)
+    -> Result<void> {
+  std::array<futex_waitv, watched_words_at_most> waiters;
+  std::size_t count = 0;
+  const auto add = [&](const std::uint32_t* word, std::uint32_t expected) {
+    waiters[count++] = {.val = expected,
+                        .uaddr = reinterpret_cast<std::uintptr_t>(word),
+                        .flags = FUTEX_32,
+                        .__reserved = 0};
+  };
+  // First: who may miss a wake-up on one of the others must already hear the bell.
+  if (bell != nullptr) add(bell, 0);
+  for (const auto& word : words) add(word.word, word.expected);
   const Timeout timeout(deadline);
+  const RingsWhenKilled rings(bell);
   return as_outcome(
-      sys::call<::syscall>(long{SYS_futex_waitv}, waiters.data(),
-                           static_cast<unsigned>(words.size()), 0U, timeout.get(), CLOCK_MONOTONIC),
+      sys::call<::syscall>(long{SYS_futex_waitv}, waiters.data(), static_cast<unsigned>(count), 0U,
+                           timeout.get(), CLOCK_MONOTONIC),
       deadline);
 }
 
 }  // namespace
 
-auto futex_wait(std::span<const WatchedWord> words, Deadline deadline) -> Result<void> {
+auto futex_wait(std::span<const WatchedWord> words, Deadline deadline, const std::uint32_t* bell)
+    -> Result<void> {
 #if PARLEY_TEST_SEAM
   if (seam::director != nullptr) {
     if (const auto woken = seam::director->sleep(words, !deadline.is_never())) {
@@ -82,8 +132,9 @@ auto futex_wait(std::span<const WatchedWord> words, Deadline deadline) -> Result
     }
   }
 #endif
-  if (words.size() == 1) return wait_for_one(words[0], deadline);
-  if (words.size() <= watched_words_at_most && has_waitv()) return wait_for_any(words, deadline);
+  if (words.size() == 1 && bell == nullptr) return wait_for_one(words[0], deadline);
+  const std::size_t count = words.size() + (bell == nullptr ? 0 : 1);
+  if (count <= watched_words_at_most && has_waitv()) return wait_for_any(words, deadline, bell);
   const auto end = Deadline::after(slice);
   if (deadline.point() <= end.point()) return wait_for_one(words[0], deadline);
   const auto result = wait_for_one(words[0], end);

@@ -5,10 +5,19 @@
 #include "shm/spin.hpp"
 
 namespace parley::shm {
+namespace {
+
+constexpr unsigned everybody = 0x7fff'ffff;
+
+}  // namespace
 
 void Latch::wake_next() noexcept {
   words_.sleepers.exchange_acq_rel(0);
   os::futex_wake(words_.sleepers.futex_word(), 1);
+}
+
+void Latch::pass_the_bell_on() const noexcept {
+  os::futex_wake(words_.sleepers.futex_word(), everybody);
 }
 
 void Latch::give_up() noexcept {

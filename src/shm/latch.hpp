@@ -8,7 +8,8 @@
 //                wakes one sleeper, and that one makes it 1 again before it looks at the holder.
 //             I3 a wake-up is passed on: who is woken and gives up wakes the next; who buries a
 //             dead
-//                participant, which may have been woken, sets `sleepers` before it releases.
+//                participant, which may have been woken, sets `sleepers` before it releases; who
+//                dies asleep, having taken a wake-up then or before, rings the segment's bell.
 // Edges       LATCH  store of 0 in `release` -> exchange in `acquire`: all that the holder changed.
 //             ASLEEP  the sleeper stores `sleepers`, fences all processors (membarrier) and then
 //             loads the holder; `release` stores the holder and then loads `sleepers`, with no
@@ -61,6 +62,10 @@ class Latch {
     if (words_.sleepers.load_relaxed() != 0) [[unlikely]]
       wake_next();
   }
+
+  /// For who slept on something else in the object, after each sleep: the bell that woke it may
+  /// have been rung for a sleeper of the latch, whose wake-up one of the dead took.
+  void pass_the_bell_on() const noexcept;
 
   /// From now on the release wakes somebody.
   void expect_sleepers() noexcept { words_.sleepers.store_release(1); }

@@ -253,7 +253,8 @@ void Segment::watch(Watch& watch) const noexcept {
 auto Segment::wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
                    Deadline deadline) const -> Result<void> {
   watch.words_[0] = {.word = futex_word, .expected = expected};
-  const auto woken = os::futex_wait({watch.words_.data(), watch.count_}, deadline);
+  const auto woken =
+      os::futex_wait({watch.words_.data(), watch.count_}, deadline, header().bell.futex_word());
   // A peer that changes the words all the time could keep us here.
   if (woken && deadline.has_passed()) return failure(deadline.error());
   // The kernel found no word: the object's file was cut off.

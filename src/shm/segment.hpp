@@ -160,7 +160,8 @@ class Segment {
   /// Sleeps until the word is woken or no longer `expected`, or a participant has died or come
   /// since `watch`. Whoever returns from here, for whatever reason, looks at the word and at the
   /// dead, or calls `pass_on_deaths`: the kernel wakes one sleeper for a death, so it is nobody
-  /// else's turn. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
+  /// else's turn. Who does not sleep on the latch also passes the bell on to those who do.
+  /// `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
   auto wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
             Deadline deadline) const -> Result<void>;
 

@@ -213,7 +213,8 @@ auto header() -> Layout {
           sizeof(Struct),
           {FIELD(magic), FIELD(version), FIELD(kind), FIELD(body_version), FIELD(place_count),
            FIELD(features), FIELD(segment_bytes), FIELD(body_offset), FIELD(uuid), FIELD(boot),
-           FIELD(inode), FIELD(places_used), FIELD(arrivals), FIELD(unfenced), FIELD(reserved)}};
+           FIELD(inode), FIELD(places_used), FIELD(arrivals), FIELD(unfenced), FIELD(bell),
+           FIELD(reserved)}};
 }
 
 auto place() -> Layout {

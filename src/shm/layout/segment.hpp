@@ -58,7 +58,10 @@ struct SegmentHeader {
   Atomic<std::uint32_t> arrivals;     ///< Counts claims; sleepers watch it. Wraps around.
   /// 1 once a participant came that the barriers of the others do not reach (os::fence_all).
   Atomic<std::uint32_t> unfenced;
-  std::array<std::uint32_t, 5> reserved;  ///< Zero.
+  /// Always 0. All who sleep on anything in the object sleep on it too: the kernel wakes one of
+  /// them when another is killed in its sleep (os::futex_wait).
+  Atomic<std::uint32_t> bell;
+  std::array<std::uint32_t, 4> reserved;  ///< Zero.
 };
 static_assert(offsetof(SegmentHeader, magic) == 0);
 static_assert(offsetof(SegmentHeader, version) == 8);
@@ -74,7 +77,8 @@ static_assert(offsetof(SegmentHeader, inode) == 80);
 static_assert(offsetof(SegmentHeader, places_used) == 88);
 static_assert(offsetof(SegmentHeader, arrivals) == 92);
 static_assert(offsetof(SegmentHeader, unfenced) == 96);
-static_assert(offsetof(SegmentHeader, reserved) == 100);
+static_assert(offsetof(SegmentHeader, bell) == 100);
+static_assert(offsetof(SegmentHeader, reserved) == 104);
 static_assert(sizeof(SegmentHeader) == 120);
 static_assert(std::is_standard_layout_v<SegmentHeader>);
 
