@@ -109,6 +109,13 @@ class LatchedObject {
   /// Buries the dead, if there are any. Without the latch by the deadline, somebody else is to.
   auto tend_to_deaths(Deadline deadline) -> Result<void>;
 
+  /// The same after each sleep of this object's that was not on its latch: what ended it may have
+  /// been meant for one who sleeps on the latch.
+  auto tend_after_sleep(Deadline deadline) -> Result<void> {
+    latch().pass_the_bell_on();
+    return tend_to_deaths(deadline);
+  }
+
  private:
   [[nodiscard]] auto latch() const noexcept -> shm::Latch {
     return {segment_, table_.latch_words()};
@@ -214,11 +221,8 @@ auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t 
   shm::Segment::Watch watch;
   segment_.watch(watch);
   Result<void> woken;
-  if (!watch.has_dead()) {
-    woken = segment_.wait(watch, futex_word, expected, deadline);
-    latch().pass_the_bell_on();
-  }
-  PARLEY_TRY(tend_to_deaths(deadline));
+  if (!watch.has_dead()) woken = segment_.wait(watch, futex_word, expected, deadline);
+  PARLEY_TRY(tend_after_sleep(deadline));
   return woken;
 }
 

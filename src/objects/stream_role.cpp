@@ -144,7 +144,7 @@ auto StreamRole::State::sleep(Look look, std::uint64_t wake_at, Deadline deadlin
     woken = segment.wait_fenced(watch, own.sleeps.futex_word(), 1, deadline);
   }
   own.sleeps.store_release(0);
-  PARLEY_TRY(stream_->object().tend_to_deaths(deadline));
+  PARLEY_TRY(stream_->object().tend_after_sleep(deadline));
   if (woken) return {};
   // What came in the last moment counts.
   return look() == Sight::nothing ? woken : Result<void>();
