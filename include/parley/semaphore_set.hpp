@@ -131,7 +131,8 @@ class SemaphoreSet {
   auto last_process(std::uint16_t index) -> Result<pid_t>;
 
   /// Calls that wait for the value to grow, and for it to be 0. A call of several operations counts
-  /// at the first of them that cannot proceed.
+  /// at the first of them that cannot proceed. `busy` where so many wait, with so many operations,
+  /// that to count them takes longer than a second; here and in `status`.
   auto waiting_for_increase(std::uint16_t index) -> Result<std::size_t>;
   auto waiting_for_zero(std::uint16_t index) -> Result<std::size_t>;
 

@@ -40,6 +40,9 @@ class Director {
 
   /// Told of each wake-up; true where the kernel need not be called.
   virtual auto wake(const std::uint32_t* /*word*/, unsigned /*count*/) -> bool { return false; }
+
+  /// Asked whether the time for a piece of work is over. Nothing: as the clock says.
+  virtual auto time_is_over() -> std::optional<bool> { return std::nullopt; }
 };
 
 inline constinit thread_local Director* director = nullptr;
@@ -47,8 +50,15 @@ inline constinit thread_local Director* director = nullptr;
 inline void before(Step step, const volatile void* word) {
   if (director != nullptr) director->before(step, word);
 }
+
+inline auto time_is_over() -> std::optional<bool> {
+  return director != nullptr ? director->time_is_over() : std::nullopt;
+}
 #else
 constexpr void before(Step /*step*/, const volatile void* /*word*/) {}
+constexpr auto time_is_over() -> std::optional<bool> {
+  return std::nullopt;
+}
 #endif
 
 }  // namespace parley::seam

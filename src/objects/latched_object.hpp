@@ -11,11 +11,14 @@
 //   wake_decided(WakeList&)           wakes all whose wait was decided and who have not seen it
 // and, where something is to be done each time,
 //   enter(), leave()                  after the latch was taken, before it is released
+// and, where serving may take long, `serve(WakeList&, TimeLimit&)`, which may break off, and
+//   is_unserved() -> bool             whether it did, and nobody has finished it since
+//   hand_on()                         has somebody who waits do so, without the latch
 //
-// Edges       DECIDE  see objects/waiting_line.hpp.
+// Edges       DECIDE  see objects/waiting_line.hpp. UNSERVED  see objects/semaphore_table.hpp.
 // Crash       A holder that dies between a change and `serve`, or between `serve` and the wake-ups,
 //             leaves both to whoever takes the latch over; dead after its release, to whoever
-//             buries it.
+//             buries it, also if somebody relied on it to go on serving.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +29,7 @@
 #include <parley/object.hpp>
 
 #include "objects/spins.hpp"
+#include "objects/time_limit.hpp"
 #include "objects/waiting_line.hpp"
 #include "objects/wake_list.hpp"
 #include "os/keeper.hpp"
@@ -68,25 +72,37 @@ class LatchedObject {
     Locked(const Locked&) = delete;
     auto operator=(const Locked&) -> Locked& = delete;
     ~Locked() {
-      if (holds_) object_.unlock(wakes);
+      if (holds_) object_.unlock(*this);
     }
 
     /// Takes it and buries the dead. `busy` or the deadline's error where it is not to be had. An
     /// `heir` stands in place 0.
     auto take(Deadline deadline, bool heir = false) -> Result<void> {
+      limit_ = TimeLimit(deadline);
       return object_.lock(deadline, heir, *this);
     }
 
     /// Serves those who wait, after a change. `corrupt` where the object was truncated meanwhile.
-    auto close() -> Result<void> { return object_.close(wakes); }
+    auto close() -> Result<void> { return object_.close(*this); }
+
+    /// For what is done under the latch.
+    [[nodiscard]] auto limit() noexcept -> TimeLimit& { return limit_; }
 
     WakeList wakes;
 
    private:
     friend class LatchedObject;
     LatchedObject& object_;
+    TimeLimit limit_{Deadline::now()};
     bool holds_ = false;
+    bool waits_ = false;  ///< Its call waits in line, and looks again what is to be served.
   };
+
+  /// Runs `act` under the latch, if that is free and nothing else is to be done there: nobody waits
+  /// or is dead. Else nothing has happened. It is what a `Locked` would do, without the parts that
+  /// are then not needed.
+  template <class Act>
+  auto run_at_once(Act act) -> bool;
 
   /// Sees to it that this process takes part, also in a child of fork(2). Taking the latch does.
   auto stand() -> Result<void> {
@@ -106,7 +122,8 @@ class LatchedObject {
   auto sleep(const std::uint32_t* futex_word, std::uint32_t expected, Deadline deadline)
       -> Result<void>;
 
-  /// Buries the dead, if there are any. Without the latch by the deadline, somebody else is to.
+  /// For a call that waits: buries the dead, if there are any, and serves who is unserved. Fails
+  /// where that is not to be had by the deadline; somebody else is to do it then.
   auto tend_to_deaths(Deadline deadline) -> Result<void>;
 
   /// The same after each sleep of this object's that was not on its latch: what ended it may have
@@ -120,11 +137,21 @@ class LatchedObject {
   [[nodiscard]] auto latch() const noexcept -> shm::Latch {
     return {segment_, table_.latch_words()};
   }
-  auto claim_place() -> Result<void>;
+  [[nodiscard]] auto has_dead() const noexcept -> bool {
+    return segment_.next_dead(0) < segment_.place_count();
+  }
+  [[nodiscard]] auto is_unserved() const noexcept -> bool {
+    if constexpr (requires { table_.is_unserved(); }) return table_.is_unserved();
+    return false;
+  }
+  [[gnu::noinline]] auto claim_place() -> Result<void>;
   auto lock(Deadline deadline, bool heir, Locked& locked) -> Result<void>;
-  void unlock(WakeList& wakes) noexcept;
-  auto close(WakeList& wakes) -> Result<void>;
-  auto bury_the_dead(WakeList& wakes) -> Result<void>;
+  auto lock_slowly(Deadline deadline, bool heir) -> Result<bool>;
+  void unlock(Locked& locked) noexcept;
+  auto serve(Locked& locked) -> Result<void>;
+  auto close(Locked& locked) -> Result<void>;
+  auto catch_up(Deadline deadline, Locked& locked) -> Result<void>;
+  auto await_decision(shm::Waiter& record, Deadline deadline) -> Result<std::uint64_t>;
 
   shm::Segment segment_;
   Table table_;
@@ -150,69 +177,103 @@ auto LatchedObject<Table>::claim_place() -> Result<void> {
 }
 
 template <class Table>
-inline auto LatchedObject<Table>::lock(Deadline deadline, bool heir, Locked& locked)
-    -> Result<void> {
+[[gnu::always_inline]] inline auto LatchedObject<Table>::lock(Deadline deadline, bool heir,
+                                                              Locked& locked) -> Result<void> {
   if (!segment_.is_current()) [[unlikely]]
     PARLEY_TRY(claim_place());
   bool orphaned = false;
-  // First without a look at the clock, which costs as much as all the rest.
-  if (!latch().try_acquire()) [[unlikely]] {
-    const auto found = latch().acquire(spins_, deadline.is_now() ? patient() : deadline, heir);
-    if (!found) {
-      const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
-      return failure(impatient ? Error::busy : found.error());
-    }
-    orphaned = *found == shm::Latch::Found::left_by_the_dead;
-  }
+  if (!latch().try_acquire()) [[unlikely]]
+    orphaned = PARLEY_TRY(lock_slowly(deadline, heir));
   locked.holds_ = true;
   if constexpr (requires { table_.enter(); }) table_.enter();
-  if (orphaned || segment_.next_dead(0) < segment_.place_count()) [[unlikely]] {
-    return bury_the_dead(locked.wakes);
-  }
+  if (orphaned || has_dead() || is_unserved()) [[unlikely]]
+    return catch_up(deadline, locked);
   return {};
 }
 
 template <class Table>
-inline void LatchedObject<Table>::unlock(WakeList& wakes) noexcept {
+template <class Act>
+[[gnu::always_inline]] inline auto LatchedObject<Table>::run_at_once(Act act) -> bool {
+  // Who has to serve takes the latch only once.
+  if (table_.somebody_waits() || !segment_.is_current() || !latch().try_acquire()) [[unlikely]]
+    return false;
+  if constexpr (requires { table_.enter(); }) table_.enter();
+  const bool runs = !table_.somebody_waits() && !has_dead() && !is_unserved();
+  if (runs) [[likely]]
+    act();
   if constexpr (requires { table_.leave(); }) table_.leave();
   latch().release();
-  wakes.wake_all();
+  return runs;
+}
+
+/// Whether the latch was left by the dead.
+template <class Table>
+auto LatchedObject<Table>::lock_slowly(Deadline deadline, bool heir) -> Result<bool> {
+  const auto found = latch().acquire_slowly(spins_, deadline.is_now() ? patient() : deadline, heir);
+  if (found) return *found == shm::Latch::Found::left_by_the_dead;
+  const bool impatient = deadline.is_now() && found.error() == Error::timed_out;
+  return failure(impatient ? Error::busy : found.error());
 }
 
 template <class Table>
-inline auto LatchedObject<Table>::close(WakeList& wakes) -> Result<void> {
-  if (table_.somebody_waits()) PARLEY_TRY(table_.serve(wakes));
+[[gnu::always_inline]] inline void LatchedObject<Table>::unlock(Locked& locked) noexcept {
+  if constexpr (requires { table_.leave(); }) table_.leave();
+  latch().release();
+  locked.wakes.wake_all();
+  if constexpr (requires { table_.hand_on(); }) {
+    if (!locked.waits_ && is_unserved()) [[unlikely]]
+      table_.hand_on();
+  }
+}
+
+template <class Table>
+inline auto LatchedObject<Table>::serve(Locked& locked) -> Result<void> {
+  if constexpr (requires { table_.is_unserved(); }) {
+    return table_.serve(locked.wakes, locked.limit_);
+  } else {
+    return table_.serve(locked.wakes);
+  }
+}
+
+template <class Table>
+inline auto LatchedObject<Table>::close(Locked& locked) -> Result<void> {
+  if (table_.somebody_waits()) PARLEY_TRY(serve(locked));
   return segment_.is_lost() ? failure(Error::corrupt) : Result<void>();
 }
 
+/// Does what the dead, or who had no time any more, have left to be done.
 template <class Table>
-auto LatchedObject<Table>::bury_the_dead(WakeList& wakes) -> Result<void> {
+auto LatchedObject<Table>::catch_up(Deadline deadline, Locked& locked) -> Result<void> {
   PARLEY_TRY(table_.recover());
   const auto end = segment_.place_count();
-  for (auto at = segment_.next_dead(0); at < end; at = segment_.next_dead(at + 1)) {
+  auto at = segment_.next_dead(0);
+  while (at < end) {
     if (at == segment_.place()) return failure(Error::corrupt);
     os::await_stillness();
     PARLEY_TRY(table_.bury(at));
     segment_.free_place(at);
+    at = segment_.next_dead(at + 1);
+    if (locked.limit_.is_over()) break;
   }
   // One of them may have been woken, or have died before it woke whom it served. Now that they are
   // still, they undo neither.
   latch().expect_sleepers();
-  table_.wake_decided(wakes);
-  return table_.serve(wakes);
+  table_.wake_decided(locked.wakes);
+  PARLEY_TRY(serve(locked));
+  if (at == end) return {};
+  const bool in_time = deadline.is_now() || !deadline.has_passed();
+  return failure(in_time ? Error::busy : deadline.error());
 }
 
 template <class Table>
 auto LatchedObject<Table>::tend_to_deaths(Deadline deadline) -> Result<void> {
-  if (segment_.next_dead(0) == segment_.place_count()) return {};
+  if (!has_dead() && !is_unserved()) return {};
   Locked locked(*this);
-  const auto buried = locked.take(deadline);
-  if (buried) {
-    static_cast<void>(locked.close());
-    return {};
-  }
+  locked.waits_ = true;
+  const auto done = locked.take(deadline);
+  if (done || done.error() == Error::busy) return {};  // there was much: on with it
   segment_.pass_on_deaths();
-  return buried.error() == deadline.error() ? Result<void>() : buried;
+  return done;
 }
 
 template <class Table>
@@ -221,13 +282,29 @@ auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t 
   shm::Segment::Watch watch;
   segment_.watch(watch);
   Result<void> woken;
-  if (!watch.has_dead()) woken = segment_.wait(watch, futex_word, expected, deadline);
+  if (!watch.has_dead() && !is_unserved()) {
+    woken = segment_.wait(watch, futex_word, expected, deadline);
+  } else if (deadline.has_passed()) {
+    woken = failure(deadline.error());
+  }
   PARLEY_TRY(tend_after_sleep(deadline));
   return woken;
 }
 
 template <class Table>
 auto LatchedObject<Table>::wait_for(shm::Waiter& record, Deadline deadline)
+    -> Result<std::uint64_t> {
+  const auto decided = await_decision(record, deadline);
+  // Others may have relied on this call to go on.
+  if constexpr (requires { table_.hand_on(); }) {
+    if (is_unserved()) [[unlikely]]
+      table_.hand_on();
+  }
+  return decided;
+}
+
+template <class Table>
+auto LatchedObject<Table>::await_decision(shm::Waiter& record, Deadline deadline)
     -> Result<std::uint64_t> {
   auto& state = record.state;
   for (std::uint32_t looks = 0;;) {

@@ -101,12 +101,12 @@ auto SemaphoreSet::operate(std::span<const SemaphoreOperation> operations, Deadl
 auto SemaphoreSet::value(std::uint16_t index) -> Result<std::uint16_t> {
   if (index >= count()) return failure(Error::invalid);
   return state_->look(
-      [&](const auto& table) -> Result<std::uint16_t> { return table.value(index); });
+      [&](const auto& table, TimeLimit&) -> Result<std::uint16_t> { return table.value(index); });
 }
 
 auto SemaphoreSet::values() -> Result<std::vector<std::uint16_t>> {
   std::vector<std::uint16_t> all(count());
-  PARLEY_TRY(state_->look([&](const auto& table) -> Result<void> {
+  PARLEY_TRY(state_->look([&](const auto& table, TimeLimit&) -> Result<void> {
     for (std::size_t i = 0; i < all.size(); ++i) {
       all[i] = table.value(static_cast<std::uint16_t>(i));
     }
@@ -132,28 +132,28 @@ auto SemaphoreSet::set_values(std::span<const std::uint16_t> values) -> Result<v
 
 auto SemaphoreSet::last_process(std::uint16_t index) -> Result<pid_t> {
   if (index >= count()) return failure(Error::invalid);
-  return state_->look([&](const auto& table) -> Result<pid_t> {
+  return state_->look([&](const auto& table, TimeLimit&) -> Result<pid_t> {
     return static_cast<pid_t>(table.word(index).state.load_relaxed() >> 32U);
   });
 }
 
 auto SemaphoreSet::waiting_for_increase(std::uint16_t index) -> Result<std::size_t> {
   if (index >= count()) return failure(Error::invalid);
-  return state_->look([&](const auto& table) -> Result<std::size_t> {
-    return PARLEY_TRY(table.waiting(index)).for_increase;
+  return state_->look([&](const auto& table, TimeLimit& limit) -> Result<std::size_t> {
+    return PARLEY_TRY(table.waiting(index, limit)).for_increase;
   });
 }
 
 auto SemaphoreSet::waiting_for_zero(std::uint16_t index) -> Result<std::size_t> {
   if (index >= count()) return failure(Error::invalid);
-  return state_->look([&](const auto& table) -> Result<std::size_t> {
-    return PARLEY_TRY(table.waiting(index)).for_zero;
+  return state_->look([&](const auto& table, TimeLimit& limit) -> Result<std::size_t> {
+    return PARLEY_TRY(table.waiting(index, limit)).for_zero;
   });
 }
 
 auto SemaphoreSet::status() -> Result<SemaphoreSetStatus> {
-  return state_->look([&](const auto& table) -> Result<SemaphoreSetStatus> {
-    const auto waiting = PARLEY_TRY(table.waiting(0));
+  return state_->look([&](const auto& table, TimeLimit& limit) -> Result<SemaphoreSetStatus> {
+    const auto waiting = PARLEY_TRY(table.waiting(0, limit));
     SemaphoreSetStatus status{.count = count(),
                               .participants = state_->participants(),
                               .waiting = waiting.all,

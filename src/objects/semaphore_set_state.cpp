@@ -7,13 +7,18 @@ namespace {
 // The shortest paths return plain numbers: a Result that is handed on through several functions is
 // written in parts and read whole, which stalls the processor.
 
-/// 0 where the set can take such operations.
+/// 0 where the set can take such an operation.
+auto fault_of(const SemaphoreTable& table, const SemaphoreOperation& operation) -> Error {
+  if (operation.index >= table.shape().count) return static_cast<Error>(EFBIG);
+  if (operation.undo && !table.has_undo()) return Error::invalid;
+  return Error{};
+}
+
 auto fault_of(const SemaphoreTable& table, SemaphoreTable::Operations operations) -> Error {
   if (operations.empty()) return Error::invalid;
   if (operations.size() > table.shape().operations) return Error::too_big;
   for (const auto& operation : operations) {
-    if (operation.index >= table.shape().count) return static_cast<Error>(EFBIG);
-    if (operation.undo && !table.has_undo()) return Error::invalid;
+    if (const auto error = fault_of(table, operation); error != Error{}) return error;
   }
   return Error{};
 }
@@ -22,7 +27,7 @@ auto fault_of(const SemaphoreTable& table, SemaphoreTable::Operations operations
 enum class Exchange : std::uint8_t { done, would_wait, would_overflow, needs_latch };
 
 /// In a set of one without undo.
-auto exchange(shm::Atomic<std::uint64_t>& word, int delta, std::uint32_t process) -> Exchange {
+auto try_exchange(shm::Atomic<std::uint64_t>& word, int delta, std::uint32_t process) -> Exchange {
   auto seen = word.load_acquire();
   for (;;) {
     if ((seen & shm::under_latch) != 0) return Exchange::needs_latch;
@@ -45,51 +50,84 @@ auto SemaphoreSet::State::of(shm::Segment segment) -> Result<std::unique_ptr<Sta
 
 auto SemaphoreSet::State::operate(SemaphoreTable::Operations operations, Deadline deadline)
     -> Result<void> {
-  if (const auto error = fault_of(table(), operations); error != Error{}) [[unlikely]] {
+  if (operations.size() != 1) return operate_several(operations, deadline);
+  const auto& operation = operations[0];
+  if (const auto error = fault_of(table(), operation); error != Error{}) [[unlikely]]
     return failure(error);
-  }
-  if (table().is_lock_free() && operations.size() == 1 && operations[0].delta != 0) {
-    PARLEY_TRY(stand());
-    const auto outcome =
-        exchange(table().word(0).state, operations[0].delta, segment().process_id());
-    if (segment().is_lost()) return failure(Error::corrupt);
-    if (outcome == Exchange::done) [[likely]]
-      return {};
-    if (outcome == Exchange::would_overflow) return failure(Error::out_of_range);
-    const bool may_wait = !operations[0].no_wait && !deadline.is_now();
-    if (outcome == Exchange::would_wait && !may_wait) return failure(Error::would_block);
-  }
+  const bool by_exchange = table().is_lock_free() && operation.delta != 0;
+  return by_exchange ? exchange(operation, deadline) : operate_one(operation, deadline);
+}
+
+auto SemaphoreSet::State::operate_several(SemaphoreTable::Operations operations, Deadline deadline)
+    -> Result<void> {
+  if (const auto error = fault_of(table(), operations); error != Error{}) return failure(error);
+  const auto attempt = [&](std::size_t& stopped_at) {
+    return table().operate(operations, caller(), stopped_at);
+  };
+  if (PARLEY_TRY(attempt_at_once(attempt))) return {};
+  return operate_under_latch(operations, deadline, attempt);
+}
+
+auto SemaphoreSet::State::operate_one(const SemaphoreOperation& operation, Deadline deadline)
+    -> Result<void> {
+  const auto attempt = [&](std::size_t&) -> Result<SemaphoreVerdict> {
+    return table().operate(operation, caller());
+  };
+  if (PARLEY_TRY(attempt_at_once(attempt))) return {};
+  return operate_under_latch({&operation, 1}, deadline, attempt);
+}
+
+auto SemaphoreSet::State::exchange(const SemaphoreOperation& operation, Deadline deadline)
+    -> Result<void> {
+  PARLEY_TRY(stand());
+  const auto outcome = try_exchange(table().word(0).state, operation.delta, segment().process_id());
+  if (segment().is_lost()) [[unlikely]]
+    return failure(Error::corrupt);
+  if (outcome == Exchange::done) [[likely]]
+    return {};
+  if (outcome == Exchange::would_overflow) return failure(Error::out_of_range);
+  const bool may_wait = !operation.no_wait && !deadline.is_now();
+  if (outcome == Exchange::would_wait && !may_wait) return failure(Error::would_block);
+  return operate_one(operation, deadline);
+}
+
+template <class Attempt>
+auto SemaphoreSet::State::attempt_at_once(Attempt attempt) -> Result<bool> {
+  Result<SemaphoreVerdict> verdict = SemaphoreVerdict::waits;
+  run_at_once([&] {
+    std::size_t stopped_at = 0;
+    if (!table().is_removed()) verdict = attempt(stopped_at);
+  });
+  if (segment().is_lost()) [[unlikely]]
+    return failure(Error::corrupt);
+  return PARLEY_TRY(verdict) == SemaphoreVerdict::proceeds;
+}
+
+template <class Attempt>
+auto SemaphoreSet::State::operate_under_latch(SemaphoreTable::Operations operations,
+                                              Deadline deadline, Attempt attempt) -> Result<void> {
   std::optional<std::uint32_t> record;
-  const auto done = operations.size() == 1
-                        ? operate_under_latch<1>({operations.data(), 1}, deadline, record)
-                        : operate_under_latch<operations_at_most>(operations, deadline, record);
+  const auto done = do_or_line_up(operations, deadline, attempt, record);
   if (segment().is_lost()) [[unlikely]]
     return failure(Error::corrupt);
   return record ? wait_in_line(*record, deadline) : done;
 }
 
-template <std::size_t capacity>
-auto SemaphoreSet::State::operate_under_latch(SemaphoreTable::Operations operations,
-                                              Deadline deadline,
-                                              std::optional<std::uint32_t>& record)
+template <class Attempt>
+auto SemaphoreSet::State::do_or_line_up(SemaphoreTable::Operations operations, Deadline deadline,
+                                        Attempt attempt, std::optional<std::uint32_t>& record)
     -> Result<void> {
-  if constexpr (capacity == 1) operations = {operations.data(), 1};
-  SemaphoreAttempt<capacity> attempt;
   Locked locked(*this);
   PARLEY_TRY(locked.take(deadline));
   if (table().is_removed()) return failure(Error::removed);
-  table().attempt(attempt, operations, segment().place());
-  if (attempt.verdict == SemaphoreVerdict::overflows) return failure(Error::out_of_range);
-  if (attempt.verdict == SemaphoreVerdict::proceeds) {
-    PARLEY_TRY(table().commit(attempt, caller()));
-    return locked.close();
-  }
-  if (operations[attempt.stopped_at].no_wait || deadline.is_now()) {
-    return failure(Error::would_block);
-  }
+  std::size_t stopped_at = 0;
+  const auto verdict = PARLEY_TRY(attempt(stopped_at));
+  if (verdict == SemaphoreVerdict::proceeds) return locked.close();
+  if (verdict == SemaphoreVerdict::overflows) return failure(Error::out_of_range);
+  if (operations[stopped_at].no_wait || deadline.is_now()) return failure(Error::would_block);
   auto index = table().enqueue(operations, caller());
   if (!index && index.error() == Error::no_space) {
-    PARLEY_TRY(table().serve(locked.wakes));  // frees the records of those who gave up
+    PARLEY_TRY(locked.close());  // frees the records of those who gave up
     index = table().enqueue(operations, caller());
   }
   record = PARLEY_TRY(index);

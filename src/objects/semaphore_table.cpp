@@ -2,11 +2,24 @@
 
 #include <algorithm>
 
+#include "os/keeper.hpp"
+
 namespace parley {
 namespace {
 
 using Verdict = SemaphoreVerdict;
 using shm::Transaction;
+
+/// Whether a call waits for nothing but a value to grow, and makes none grow.
+auto only_takes(SemaphoreTable::Operations operations) -> bool {
+  return operations.size() == 1 && operations[0].delta < 0;
+}
+
+/// About what it takes to read a call's record and to try its operations, in nanoseconds: each is
+/// compared with those before it.
+auto work_of(std::size_t operations) -> std::size_t {
+  return 10 + operations * (1 + operations / 8);
+}
 
 /// In which round of serving a call has its turn. As in Linux: those that only wait for zero are
 /// served before those that change something, and of them those that wait for one semaphore first.
@@ -33,6 +46,48 @@ auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> 
 }
 
 }  // namespace
+
+/// What some operations would do now.
+class SemaphoreTable::Attempt {
+ public:
+  /// Every index must be in the set.
+  void make(const SemaphoreTable& table, Operations operations, std::uint32_t place);
+
+  /// What an attempt that proceeds said.
+  void write(const SemaphoreTable& table, Transaction& transaction, Caller caller) const {
+    for (const auto& change : std::span(changes_).first(count_)) {
+      table.write(transaction, change, caller);
+    }
+  }
+
+  Verdict verdict = Verdict::proceeds;
+  std::size_t stopped_at = 0;  ///< The operation that cannot proceed, where one cannot.
+
+ private:
+  std::array<Change, SemaphoreSet::operations_at_most> changes_;
+  std::size_t count_ = 0;
+};
+
+void SemaphoreTable::Attempt::make(const SemaphoreTable& table, Operations operations,
+                                   std::uint32_t place) {
+  count_ = 0;
+  stopped_at = 0;
+  verdict = Verdict::proceeds;
+  for (const auto& operation : operations) {
+    auto* const end = changes_.data() + count_;
+    auto& change = *std::find_if(changes_.data(), end,
+                                 [&](const auto& known) { return known.index == operation.index; });
+    if (&change == end) {
+      change.index = operation.index;
+      change.undo = false;
+      change.value = table.value(operation.index);
+      ++count_;
+    }
+    verdict = table.apply(change, operation, place);
+    if (verdict != Verdict::proceeds) return;
+    ++stopped_at;
+  }
+}
 
 SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSetShape& shape,
                                bool undo) noexcept
@@ -96,6 +151,19 @@ void SemaphoreTable::leave_word() noexcept {
   word.store_release(word.load_relaxed() & ~shm::under_latch);
 }
 
+auto SemaphoreTable::operate(Operations operations, Caller caller, std::size_t& stopped_at) const
+    -> Result<Verdict> {
+  Attempt attempt;
+  attempt.make(*this, operations, caller.place);
+  stopped_at = attempt.stopped_at;
+  if (attempt.verdict != Verdict::proceeds) return attempt.verdict;
+  Transaction transaction(journal_);
+  attempt.write(*this, transaction, caller);
+  note_operation();
+  PARLEY_TRY(transaction.commit());
+  return attempt.verdict;
+}
+
 auto SemaphoreTable::enqueue(Operations operations, Caller caller) -> Result<std::uint32_t> {
   const auto index = PARLEY_TRY(line_.free_record());
   const auto words = line_.words(line_.record(index));
@@ -123,18 +191,32 @@ auto SemaphoreTable::read_operations(shm::Waiter& waiter, std::span<SemaphoreOpe
   return into.first(count);
 }
 
-auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
-  if (is_removed()) return line_.turn_away(shm::waiter_removed, wakes);
+auto SemaphoreTable::serve(WakeList& wakes, TimeLimit& limit) -> Result<void> {
+  bool all = true;
+  if (is_removed()) {
+    PARLEY_TRY(line_.turn_away(shm::waiter_removed, wakes));
+  } else {
+    all = PARLEY_TRY(serve_all(wakes, limit));
+  }
+  if (all == is_unserved()) body().unserved.store_release(all ? 0 : 1);
+  return {};
+}
+
+void SemaphoreTable::hand_on() const noexcept {
+  os::fence_all();  // UNSERVED
+  line_.rouse_one();
+}
+
+/// Whether nobody is left who could proceed.
+auto SemaphoreTable::serve_all(WakeList& wakes, TimeLimit& limit) -> Result<bool> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
-  SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
+  Attempt attempt;
   WaitingLine::Walk walk(line_);
-  // After each decision all rounds begin again, and each record is decided once.
-  std::size_t walks_left = (rounds + 1) * (std::size_t{line_.count()} + 1);
+  bool all_only_take = true;  // of those seen: after the first round, of all
   for (int round = 0; round < rounds;) {
     if (walk.is_at_end()) {
-      ++round;
+      round = all_only_take && round == 0 ? rounds - 1 : round + 1;
       walk.restart();
-      if (--walks_left == 0) return failure(Error::corrupt);
       continue;
     }
     auto& record = *PARLEY_TRY(walk.here());
@@ -148,9 +230,11 @@ auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
       continue;
     }
     const auto operations = PARLEY_TRY(read_operations(record, space));
+    if (limit.is_over(work_of(operations.size()))) return false;
+    all_only_take = all_only_take && only_takes(operations);
     std::uint64_t decided = shm::waiter_waits;
     if (round_of(operations) == round) {
-      this->attempt(attempt, operations, caller.place);
+      attempt.make(*this, operations, caller.place);
       decided = decision_of(attempt, operations);
     }
     if (decided == shm::waiter_waits) {
@@ -159,15 +243,16 @@ auto SemaphoreTable::serve(WakeList& wakes) -> Result<void> {
     }
     Transaction transaction(journal_);
     const bool proceeds = decided == shm::waiter_granted;
-    if (proceeds) write(transaction, attempt, caller);
+    if (proceeds) attempt.write(*this, transaction, caller);
     if (!PARLEY_TRY(walk.decide_here(transaction, seen, decided, wakes))) continue;
-    if (proceeds) note_operation();
-    // May let somebody proceed who comes earlier.
+    if (!proceeds) continue;
+    note_operation();
+    // What was done may let somebody proceed who comes earlier.
+    if (all_only_take) continue;
     round = 0;
     walk.restart();
-    if (--walks_left == 0) return failure(Error::corrupt);
   }
-  return {};
+  return true;
 }
 
 auto SemaphoreTable::set(std::uint16_t first, std::span<const std::uint16_t> values,
@@ -212,9 +297,9 @@ auto SemaphoreTable::undo_all(std::uint32_t place) -> Result<void> {
   return transaction.commit();
 }
 
-auto SemaphoreTable::waiting(std::uint16_t index) const -> Result<Waiting> {
+auto SemaphoreTable::waiting(std::uint16_t index, TimeLimit& limit) const -> Result<Waiting> {
   std::array<SemaphoreOperation, SemaphoreSet::operations_at_most> space;
-  SemaphoreAttempt<SemaphoreSet::operations_at_most> attempt;
+  Attempt attempt;
   Waiting waiting;
   for (WaitingLine::Walk walk(line_); !walk.is_at_end(); walk.advance()) {
     auto& record = *PARLEY_TRY(walk.here());
@@ -223,7 +308,8 @@ auto SemaphoreTable::waiting(std::uint16_t index) const -> Result<Waiting> {
     const auto place = record.place.load_relaxed();
     if (place >= shape_.place_count) return failure(Error::corrupt);
     const auto operations = PARLEY_TRY(read_operations(record, space));
-    this->attempt(attempt, operations, place);
+    if (limit.is_over(work_of(operations.size()))) return failure(Error::busy);
+    attempt.make(*this, operations, place);
     if (attempt.verdict != Verdict::waits) continue;
     const auto& stopper = operations[attempt.stopped_at];
     if (stopper.index == index) ++(stopper.delta == 0 ? waiting.for_zero : waiting.for_increase);

@@ -4,7 +4,13 @@
 // Invariants  I1 values, adjustments and the queue change in transactions only, so that after a
 //                recovery they are those of some moment between two calls. (The times are only
 //                told.)
-//             I2 whenever the latch is free, no call in the queue could proceed (but see Crash).
+//             I2 whenever the latch is free, no call in the queue could proceed (but see Crash), or
+//                `unserved` is set. Then whoever takes the latch serves first; who waits does not
+//                sleep, but takes it; and who set it, or leaves a wait and finds it set, rouses one
+//                who sleeps.
+// Edges       UNSERVED  whoever rouses knows `unserved` to be set, fences all processors
+//             (membarrier) and then looks for one who sleeps; who goes to sleep exchanges its
+//             record's state and then loads `unserved`: one of the two sees the other's.
 // Crash       A holder that dies between its change and the serving of the queue breaks I2; whoever
 //             takes the latch over serves the queue. A call that dies while it waits leaves its
 //             record, and its adjustments, to `bury`.
@@ -18,6 +24,7 @@
 
 #include <parley/semaphore_set.hpp>
 
+#include "objects/time_limit.hpp"
 #include "objects/waiting_line.hpp"
 #include "os/clock.hpp"
 #include "shm/layout/semaphore_set.hpp"
@@ -26,25 +33,6 @@
 namespace parley {
 
 enum class SemaphoreVerdict : std::uint8_t { proceeds, waits, overflows };
-
-/// What some operations would do now: at most `capacity` of them.
-template <std::size_t capacity>
-class SemaphoreAttempt {
- public:
-  SemaphoreVerdict verdict = SemaphoreVerdict::proceeds;
-  std::size_t stopped_at = 0;  ///< The operation that cannot proceed, where one cannot.
-
- private:
-  friend class SemaphoreTable;
-  struct Change {
-    std::uint16_t index;
-    bool undo;  ///< Whether the adjustment changes.
-    std::int32_t value;
-    std::int32_t adjustment;
-  };
-  std::array<Change, capacity> changes_;
-  std::size_t count_ = 0;
-};
 
 class SemaphoreTable {
  public:
@@ -89,21 +77,26 @@ class SemaphoreTable {
   /// Finishes what a dead holder of the latch had begun. I2 is then still to be restored.
   auto recover() -> Result<void>;
 
-  /// Every index must be in the set.
-  template <std::size_t capacity>
-  void attempt(SemaphoreAttempt<capacity>& result, Operations operations,
-               std::uint32_t place) const;
+  /// Does one operation, if it proceeds. Its index must be in the set.
+  auto operate(const SemaphoreOperation& operation, Caller caller) const -> SemaphoreVerdict;
 
-  /// Does what an attempt that proceeds said.
-  template <std::size_t capacity>
-  auto commit(const SemaphoreAttempt<capacity>& attempt, Caller caller) -> Result<void>;
+  /// Does several, all or none; `stopped_at` is the first that cannot proceed.
+  auto operate(Operations operations, Caller caller, std::size_t& stopped_at) const
+      -> Result<SemaphoreVerdict>;
 
   /// Puts a call at the end of the queue: the index of its record. `no_space`: all are taken.
   auto enqueue(Operations operations, Caller caller) -> Result<std::uint32_t>;
 
-  /// Lets everybody proceed who can, in the queue's order, until nobody can. Once the set is
-  /// removed, turns everybody away.
-  auto serve(WakeList& wakes) -> Result<void>;
+  /// Lets everybody proceed who can, in the queue's order, until nobody can, or until the time is
+  /// over: then `is_unserved`. Once the set is removed, turns everybody away.
+  auto serve(WakeList& wakes, TimeLimit& limit) -> Result<void>;
+
+  [[nodiscard]] auto is_unserved() const noexcept -> bool {
+    return body().unserved.load_acquire() != 0;  // UNSERVED
+  }
+
+  /// Has somebody who waits go on serving.
+  void hand_on() const noexcept;
 
   /// Wakes all whose wait was decided and who have not seen it.
   void wake_decided(WakeList& wakes) const noexcept { line_.wake_decided(wakes); }
@@ -118,13 +111,14 @@ class SemaphoreTable {
   /// Takes a dead participant out of the queue, and undoes what it wanted undone.
   auto bury(std::uint32_t place) -> Result<void>;
 
-  /// How many calls wait, and for what: for a value of that semaphore to grow, or to be 0.
+  /// How many calls wait, and for what: for a value of that semaphore to grow, or to be 0. `busy`
+  /// where there are too many to tell.
   struct Waiting {
     std::size_t all = 0;
     std::size_t for_increase = 0;
     std::size_t for_zero = 0;
   };
-  auto waiting(std::uint16_t index) const -> Result<Waiting>;
+  auto waiting(std::uint16_t index, TimeLimit& limit) const -> Result<Waiting>;
 
  private:
   template <class T>
@@ -142,15 +136,23 @@ class SemaphoreTable {
       -> std::int32_t;
   auto read_operations(shm::Waiter& waiter, std::span<SemaphoreOperation> into) const
       -> Result<Operations>;
-  template <class Change>
+
+  /// What becomes of one semaphore.
+  struct Change {
+    std::uint16_t index;
+    bool undo;  ///< Whether the adjustment changes.
+    std::int32_t value;
+    std::int32_t adjustment;
+  };
+  class Attempt;
+
   auto apply(Change& change, const SemaphoreOperation& operation, std::uint32_t place) const
       -> SemaphoreVerdict;
   void set_word(shm::Transaction& transaction, std::uint16_t index, std::int32_t value,
                 std::uint32_t process) const;
-  template <std::size_t capacity>
-  void write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
-             Caller caller) const;
+  void write(shm::Transaction& transaction, const Change& change, Caller caller) const;
   void note_operation() const;
+  auto serve_all(WakeList& wakes, TimeLimit& limit) -> Result<bool>;
   void take_word() noexcept;
   void leave_word() noexcept;
   auto undo_all(std::uint32_t place) -> Result<void>;
@@ -191,31 +193,8 @@ inline void SemaphoreTable::note_operation() const {
   body().last_operation.store_release(os::time_of_day_s());
 }
 
-template <std::size_t capacity>
-void SemaphoreTable::attempt(SemaphoreAttempt<capacity>& result, Operations operations,
-                             std::uint32_t place) const {
-  result.count_ = 0;
-  result.stopped_at = 0;
-  result.verdict = SemaphoreVerdict::proceeds;
-  for (const auto& operation : operations) {
-    auto* const end = result.changes_.data() + result.count_;
-    auto& change = *std::find_if(result.changes_.data(), end,
-                                 [&](const auto& known) { return known.index == operation.index; });
-    if (&change == end) {
-      change.index = operation.index;
-      change.undo = false;
-      change.value = value(operation.index);
-      ++result.count_;
-    }
-    result.verdict = apply(change, operation, place);
-    if (result.verdict != SemaphoreVerdict::proceeds) return;
-    ++result.stopped_at;
-  }
-}
-
-template <class Change>
-auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
-                           std::uint32_t place) const -> SemaphoreVerdict {
+inline auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
+                                  std::uint32_t place) const -> SemaphoreVerdict {
   if (operation.delta == 0 && change.value != 0) return SemaphoreVerdict::waits;
   change.value += operation.delta;
   if (change.value < 0) return SemaphoreVerdict::waits;
@@ -229,29 +208,29 @@ auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
   return in_range ? SemaphoreVerdict::proceeds : SemaphoreVerdict::overflows;
 }
 
-template <std::size_t capacity>
-void SemaphoreTable::write(shm::Transaction& transaction, const SemaphoreAttempt<capacity>& attempt,
-                           Caller caller) const {
+inline void SemaphoreTable::write(shm::Transaction& transaction, const Change& change,
+                                  Caller caller) const {
+  set_word(transaction, change.index, change.value, caller.process);
+  if (!change.undo) return;
   const auto row = undo_row(caller.place);
-  bool undo = false;
-  for (const auto& change : std::span(attempt.changes_).first(attempt.count_)) {
-    set_word(transaction, change.index, change.value, caller.process);
-    if (!change.undo) continue;
-    undo = true;
-    const auto resets = word(change.index).resets.load_relaxed();
-    transaction.set(row[1 + std::size_t{change.index}],
-                    shm::pack_adjustment(change.adjustment, resets));
-  }
-  if (undo && row[0].load_relaxed() != caller.process) transaction.set(row[0], caller.process);
+  // Whose adjustments they are. Without any it means nothing; so it needs no transaction.
+  if (row[0].load_relaxed() != caller.process) row[0].store_release(caller.process);
+  transaction.set(
+      row[1 + std::size_t{change.index}],
+      shm::pack_adjustment(change.adjustment, word(change.index).resets.load_relaxed()));
 }
 
-template <std::size_t capacity>
-auto SemaphoreTable::commit(const SemaphoreAttempt<capacity>& attempt, Caller caller)
-    -> Result<void> {
+inline auto SemaphoreTable::operate(const SemaphoreOperation& operation, Caller caller) const
+    -> SemaphoreVerdict {
+  Change change{
+      .index = operation.index, .undo = false, .value = value(operation.index), .adjustment = 0};
+  const auto verdict = apply(change, operation, caller.place);
+  if (verdict != SemaphoreVerdict::proceeds) return verdict;
   shm::Transaction transaction(journal_);
-  write(transaction, attempt, caller);
+  write(transaction, change, caller);
   note_operation();
-  return transaction.commit();
+  static_cast<void>(transaction.commit());  // of two words at most
+  return verdict;
 }
 
 }  // namespace parley

@@ -1,5 +1,7 @@
 #include "objects/waiting_line.hpp"
 
+#include "os/futex.hpp"
+
 namespace parley {
 
 using shm::Transaction;
@@ -51,6 +53,17 @@ void WaitingLine::wake_decided(WakeList& wakes) const noexcept {
   }
 }
 
+void WaitingLine::rouse_one() const noexcept {
+  for (std::uint32_t i = 0; i < count_; ++i) {
+    auto& state = record(i).state;
+    auto seen = state.load_acquire();
+    if (seen == shm::waiter_sleeps && state.compare_exchange_acq_rel(seen, shm::waiter_waits)) {
+      os::futex_wake(state.futex_word(), 1);
+      return;
+    }
+  }
+}
+
 auto WaitingLine::bury(std::uint32_t place) -> Result<void> {
   for (Walk walk(*this); !walk.is_at_end();) {
     auto& record = *PARLEY_TRY(walk.here());
@@ -71,8 +84,8 @@ auto WaitingLine::bury(std::uint32_t place) -> Result<void> {
 
 auto WaitingLine::Walk::here() -> Result<shm::Waiter*> {
   // A walk sees each record once, and again each time that it refuses its decision: by going to
-  // sleep and by being cancelled.
-  constexpr std::size_t looks = 3;
+  // sleep, now and then by being roused, and by being cancelled.
+  constexpr std::size_t looks = 8;
   if (at_ > line_.count_ || ++steps_ > looks * line_.count_) return failure(Error::corrupt);
   return &line_.record(index());
 }

@@ -2,7 +2,8 @@
 // records under the object's latch.
 //
 // Owners      a record in the line: the latch's holder; its state: by exchange, the holder and the
-//             call. A free record, once it is taken under the latch, and a decided one: the call.
+//             call, and whoever makes one that sleeps look again. A free record, once it is taken
+//             under the latch, and a decided one: the call.
 // Invariants  I1 a record is linked if and only if its state is undecided or cancelled; both change
 //                in one transaction, which the state itself decides.
 // Edges       DECIDE  the exchange of a record's state by the latch's holder -> the call that
@@ -71,6 +72,9 @@ class WaitingLine {
 
   /// Wakes all whose wait was decided and who have not seen it.
   void wake_decided(WakeList& wakes) const noexcept;
+
+  /// Has one who sleeps look again. Needs no latch.
+  void rouse_one() const noexcept;
 
   /// Takes a dead participant's calls out of the line and frees their records.
   auto bury(std::uint32_t place) -> Result<void>;

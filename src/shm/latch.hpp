@@ -50,10 +50,13 @@ class Latch {
   }
 
   /// Takes it where it is free.
-  auto try_acquire() noexcept -> bool {
+  [[nodiscard]] auto try_acquire() noexcept -> bool {
     std::uint32_t expected = 0;
     return words_.holder.compare_exchange_acq_rel(expected, mine());  // LATCH
   }
+
+  /// For whom `try_acquire` has failed.
+  auto acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir = false) -> Result<Found>;
 
   void release() noexcept {
     words_.holder.store_release(0);  // LATCH
@@ -76,7 +79,6 @@ class Latch {
 
  private:
   [[nodiscard]] auto mine() const noexcept -> std::uint32_t { return segment_.place() + 1; }
-  auto acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found>;
   [[nodiscard]] auto is_held_by_the_dead() const noexcept -> bool;
   void wake_next() noexcept;
   void give_up() noexcept;

@@ -13,19 +13,19 @@ auto recover(const JournalPlace& place) -> Result<void> {
       return {};
     }
   }
-  return store_all(place, count);
+  return store_all(place, 0, count);
 }
 
 auto Transaction::commit_if(Atomic<std::uint64_t>& decision, std::uint64_t seen,
                             std::uint64_t decided) -> Result<bool> {
-  enter(0, *first_, first_value_);
+  enter_first_two();
   place_.journal.decision.store_release(offset_of(decision));
   place_.journal.count.store_release(count_);
   if (!decision.compare_exchange_acq_rel(seen, decided)) {  // COMMIT
     place_.journal.count.store_release(0);
     return false;
   }
-  PARLEY_TRY(store_all(place_, count_));
+  PARLEY_TRY(finish());
   return true;
 }
 

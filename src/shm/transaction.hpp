@@ -38,9 +38,10 @@ inline auto word_at(std::span<std::byte> body, std::uint64_t offset) -> Atomic<s
   return std::launder(reinterpret_cast<Word*>(body.data() + offset));
 }
 
-/// Stores the entries and closes the journal.
-inline auto store_all(const JournalPlace& place, std::size_t count) -> Result<void> {
-  for (const auto& entry : place.entries.first(count)) {
+/// Stores the entries from `first` to `count` and closes the journal.
+inline auto store_all(const JournalPlace& place, std::size_t first, std::size_t count)
+    -> Result<void> {
+  for (const auto& entry : place.entries.first(count).subspan(first)) {
     auto* const word = word_at(place.body, entry.offset.load_relaxed());  // we hold the latch
     if (word == nullptr) return failure(Error::corrupt);
     word->store_release(entry.value.load_relaxed());
@@ -60,19 +61,21 @@ class Transaction {
   explicit Transaction(const JournalPlace& place) noexcept : place_(place) {}
 
   void set(Atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
-    if (count_++ == 0) {
-      first_ = &word;
-      first_value_ = value;
+    const auto at = count_++;
+    if (at == 0) {
+      first_ = {&word, value};
+    } else if (at == 1) {
+      second_ = {&word, value};
     } else {
-      enter(count_ - 1, word, value);
+      enter(at, word, value);
     }
   }
 
+  /// Cannot fail with two words or fewer.
   auto commit() -> Result<void> {
-    if (count_ > 1) return commit_all();
     // One word changes at once by itself, without a journal.
-    if (count_ == 1) first_->store_release(first_value_);
-    return {};
+    if (count_ == 1) first_.word->store_release(first_.value);
+    return count_ > 1 ? commit_all() : Result<void>();
   }
 
   /// Commits, with at least one word, if the deciding word still is what it was seen to be, and
@@ -81,12 +84,29 @@ class Transaction {
       -> Result<bool>;
 
  private:
+  struct Change {
+    Atomic<std::uint64_t>* word = nullptr;
+    std::uint64_t value = 0;
+  };
+
   auto commit_all() -> Result<void>;
 
   void enter(std::size_t at, const Atomic<std::uint64_t>& word, std::uint64_t value) noexcept {
     auto& entry = place_.entries[at];
     entry.offset.store_release(offset_of(word));
     entry.value.store_release(value);
+  }
+  void enter_first_two() noexcept {
+    enter(0, *first_.word, first_.value);
+    if (count_ > 1) enter(1, *second_.word, second_.value);
+  }
+  /// After COMMIT: stores all, those that are known here without reading them again.
+  auto finish() -> Result<void> {
+    first_.word->store_release(first_.value);
+    if (count_ > 1) second_.word->store_release(second_.value);
+    if (count_ > 2) return store_all(place_, 2, count_);
+    place_.journal.count.store_release(0);
+    return {};
   }
 
   [[nodiscard]] auto offset_of(const Atomic<std::uint64_t>& word) const noexcept -> std::uint64_t {
@@ -96,15 +116,16 @@ class Transaction {
 
   const JournalPlace& place_;
   std::size_t count_ = 0;
-  Atomic<std::uint64_t>* first_ = nullptr;
-  std::uint64_t first_value_ = 0;
+  // The first two, which need no journal, or only for who takes over.
+  Change first_;
+  Change second_;
 };
 
 inline auto Transaction::commit_all() -> Result<void> {
-  enter(0, *first_, first_value_);
+  enter_first_two();
   place_.journal.decision.store_release(0);
   place_.journal.count.store_release(count_);  // COMMIT
-  return store_all(place_, count_);
+  return finish();
 }
 
 }  // namespace parley::shm

@@ -256,7 +256,7 @@ auto set_body() -> Layout {
           sizeof(Struct),
           {FIELD(latch), FIELD(journal), FIELD(line), FIELD(last_operation), FIELD(last_change),
            FIELD(removed), FIELD(count), FIELD(operations), FIELD(waiters), FIELD(undo),
-           FIELD(unused)}};
+           FIELD(unserved), FIELD(unused)}};
 }
 
 auto semaphore_word() -> Layout {

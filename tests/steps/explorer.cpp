@@ -129,6 +129,7 @@ class Stepper {
       stepper_.wake(word, count);
       return true;
     }
+    auto time_is_over() -> std::optional<bool> override { return stepper_.breaks_off(); }
 
    private:
     Stepper& stepper_;
@@ -180,6 +181,15 @@ class Stepper {
     await_turn(lock, self);
     thread.state = State::runs;
     return thread.woken;
+  }
+
+  auto breaks_off() -> bool {
+    const std::scoped_lock lock(mutex_);
+    if (breaks_ >= search_.breaks) return false;
+    constexpr std::size_t options = 2;
+    const bool breaks = pick(options) != 0;
+    if (breaks) ++breaks_;
+    return breaks;
   }
 
   void wake(const std::uint32_t* word, unsigned count) {
@@ -250,6 +260,21 @@ class Stepper {
     return all;
   }
 
+  /// Makes a choice.
+  auto pick(std::size_t options) -> std::size_t {
+    std::size_t taken = 0;
+    if (choices_.size() < prefix_.size()) {
+      taken = prefix_[choices_.size()];
+    } else if (random_ != nullptr) {
+      // Mostly straight on: what is found with few switches is found soon.
+      constexpr unsigned straight_on = 8;
+      if ((*random_)() % straight_on == 0) taken = (*random_)() % options;
+    }
+    REQUIRE(taken < options);
+    choices_.push_back({.options = options, .taken = taken});
+    return taken;
+  }
+
   /// Gives the turn to the next; whoever calls this has just come to a step, slept or ended.
   void choose(std::unique_lock<std::mutex>& /*lock*/, std::size_t last) {
     if (over_) return;
@@ -261,18 +286,7 @@ class Stepper {
       changed_.notify_all();
       return;
     }
-    std::size_t taken = 0;
-    if (all.size() > 1) {
-      if (choices_.size() < prefix_.size()) {
-        taken = prefix_[choices_.size()];
-      } else if (random_ != nullptr) {
-        // Mostly straight on: what is found with few switches is found soon.
-        constexpr unsigned straight_on = 8;
-        if ((*random_)() % straight_on == 0) taken = (*random_)() % all.size();
-      }
-      REQUIRE(taken < all.size());
-      choices_.push_back({.options = all.size(), .taken = taken});
-    }
+    const std::size_t taken = all.size() > 1 ? pick(all.size()) : 0;
     if (all[taken].preempts) ++preemptions_;
     const auto& next = threads_[all[taken].thread];
     if (next.state == State::sleeps && !next.woken && all[taken].move == Move::go_on) ++time_outs_;
@@ -296,6 +310,7 @@ class Stepper {
   std::size_t clock_ = 0;
   int preemptions_ = 0;
   int time_outs_ = 0;
+  int breaks_ = 0;
   bool mortals_dead_ = false;
   bool over_ = false;
   bool stuck_ = false;

@@ -7,7 +7,8 @@
 // away from a thread that could go on is a preemption, and a search may bound their number.
 //
 // Sleeps are virtual: a thread that sleeps goes on when one of its words is woken or, if it has a
-// deadline, whenever the search chooses that its time is over. A thread may be mortal: then at each
+// deadline, whenever the search chooses that its time is over; so may the time be for a piece of
+// work, where `breaks` allows it. A thread may be mortal: then at each
 // of its steps the search may also choose that it dies there, as a killed process would: it is
 // gone, its life word says so, and one who sleeps on that is woken.
 #pragma once
@@ -38,6 +39,7 @@ struct Search {
   int time_outs = 2;                ///< At most, in one run, while anybody else could go on.
   std::size_t runs = 2'000;         ///< At most, depth first.
   std::size_t random_runs = 2'000;  ///< After these, with choices from a seed that is printed.
+  int breaks = 0;                   ///< Times at most that a piece of work takes too long.
   bool loses_wakes = false;         ///< A mutant: no wake-up arrives.
 };
 

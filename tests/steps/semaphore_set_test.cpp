@@ -151,6 +151,36 @@ TEST_CASE("a wait that ends at its deadline has either its unit or left it") {
   }
 }
 
+TEST_CASE("who could proceed when serving was broken off is served by somebody else") {
+  auto bounds = search(1);
+  bounds.breaks = 3;
+  for (const bool gives_up : {false, true}) {
+    const auto first = gives_up ? Deadline::after(std::chrono::hours(1)) : Deadline::never();
+    check_sound(explore(
+        gives_up ? "broken off, and one gives up" : "broken off",
+        [first]() -> SteppedRun {
+          auto set = make_set({0});
+          auto taken = std::make_shared<int>(0);
+          return {
+              .threads = {{[set, first, taken] {
+                            if ((*set)[0].operate(take, first)) ++*taken;
+                          }},
+                          {[set, taken] {
+                            CHECK((*set)[1].operate(take, Deadline::never()));
+                            ++*taken;
+                          }},
+                          {[set] {
+                            CHECK((*set)[2].operate({.index = 0, .delta = 2}, Deadline::never()));
+                          }}},
+              .check = [set, taken] {
+                CHECK(set->judge().value(0).value() + *taken == 2);
+                check_idle(*set);
+              }};
+        },
+        bounds));
+  }
+}
+
 TEST_CASE("who waits when the set is removed is turned away") {
   check_sound(explore(
       "removal",

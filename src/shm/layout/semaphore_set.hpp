@@ -20,7 +20,7 @@
 
 namespace parley::shm {
 
-inline constexpr std::uint32_t semaphore_set_version = 1;
+inline constexpr std::uint32_t semaphore_set_version = 2;
 
 struct SemaphoreSetBody {
   LatchWords latch;  ///< See shm/latch.hpp.
@@ -34,7 +34,9 @@ struct SemaphoreSetBody {
   Atomic<std::uint32_t> operations;
   Atomic<std::uint32_t> waiters;
   Atomic<std::uint32_t> undo;  ///< 1: its participants' changes can be undone.
-  std::uint64_t unused[6];     ///< Zero.
+  // But this, now and then.
+  Atomic<std::uint64_t> unserved;  ///< 1: serving those who wait was broken off.
+  std::uint64_t unused[5];         ///< Zero.
 };
 static_assert(offsetof(SemaphoreSetBody, latch) == 0);
 static_assert(offsetof(SemaphoreSetBody, journal) == 8);
@@ -46,6 +48,7 @@ static_assert(offsetof(SemaphoreSetBody, count) == 64);
 static_assert(offsetof(SemaphoreSetBody, operations) == 68);
 static_assert(offsetof(SemaphoreSetBody, waiters) == 72);
 static_assert(offsetof(SemaphoreSetBody, undo) == 76);
+static_assert(offsetof(SemaphoreSetBody, unserved) == 80);
 static_assert(sizeof(SemaphoreSetBody) == 128 && std::is_standard_layout_v<SemaphoreSetBody>);
 
 struct SemaphoreWord {

@@ -1,0 +1,161 @@
+// Sets whose words were all forged to fit together, at the worst: how long they hold a call.
+#include <doctest/doctest.h>
+#include <sched.h>
+#include <sys/mman.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+#include <parley/semaphore_set.hpp>
+
+#include "objects/semaphore_table.hpp"
+#include "os/futex.hpp"
+#include "shm/layout/segment.hpp"
+
+using namespace std::chrono_literals;
+using namespace parley;
+
+namespace {
+
+/// What a busy machine may add to each call.
+constexpr auto slack = 1s;
+
+/// A set and all of its words.
+class ForgedSet {
+ public:
+  ForgedSet(std::uint32_t count, const SemaphoreSetOptions& options)
+      : set(SemaphoreSet::create(std::vector<std::uint16_t>(count, 0), options).value()),
+        shape_({.count = count,
+                .operations = options.operations,
+                .waiters = options.waiters,
+                .place_count = options.participants + 1}),
+        size_bytes_(shm::body_offset(shape_.place_count) + shape_.body_bytes()) {
+    memory_ = static_cast<std::byte*>(mmap(nullptr, size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                           set.descriptor().number(), 0));
+    REQUIRE(memory_ != MAP_FAILED);
+  }
+  ForgedSet(const ForgedSet&) = delete;
+  auto operator=(const ForgedSet&) -> ForgedSet& = delete;
+  ~ForgedSet() { munmap(memory_, size_bytes_); }
+
+  [[nodiscard]] auto table() const -> SemaphoreTable {
+    const auto body_at = shm::body_offset(shape_.place_count);
+    return SemaphoreTable::of({memory_ + body_at, shape_.body_bytes()}, shape_.place_count).value();
+  }
+
+  /// All participants but the first are dead.
+  void kill_all_others() {
+    auto* const places = reinterpret_cast<shm::Place*>(memory_ + shm::places_offset);
+    for (std::uint32_t at = 2; at < shape_.place_count; ++at) {
+      places[at].life.store_relaxed(shm::dead_life);
+    }
+    auto& header = *reinterpret_cast<shm::SegmentHeader*>(memory_);
+    header.places_used.store_relaxed(shape_.place_count);
+    header.arrivals.fetch_add_acq_rel(1);
+    os::futex_wake(header.arrivals.futex_word(), 1000);
+  }
+
+  SemaphoreSet set;
+
+ private:
+  shm::SemaphoreSetShape shape_;
+  std::size_t size_bytes_;
+  std::byte* memory_ = nullptr;
+};
+
+constexpr std::uint32_t waiters_at_most = 0xffff;
+constexpr std::uint32_t participants_at_most = shm::places_at_most - 1;
+constexpr std::size_t operations = SemaphoreSet::operations_at_most;
+
+/// As many calls wait as there can be: each would raise 499 semaphores, but for the last.
+auto longest_queue() -> ForgedSet {
+  return {
+      operations,
+      {.participants = participants_at_most, .operations = operations, .waiters = waiters_at_most}};
+}
+
+void fill(const SemaphoreTable& table) {
+  const auto& line = table.line();
+  for (std::uint32_t i = 0; i < line.count(); ++i) {
+    auto& record = line.record(i);
+    record.next.store_relaxed(i + 1 == line.count() ? 0 : i + 2);
+    record.place.store_relaxed(1 + i % participants_at_most);
+    record.request.store_relaxed(operations);
+    const auto words = line.words(record);
+    for (std::uint16_t at = 0; at < operations; ++at) {
+      const auto delta = static_cast<std::int16_t>(at + 1U == operations ? -1 : 1);
+      words[at].store_relaxed(shm::pack_operation(at, delta, false, false));
+    }
+    record.state.store_relaxed(shm::waiter_waits);
+  }
+  table.body().line.last.store_relaxed(line.count());
+  table.body().line.first.store_relaxed(1);
+}
+
+/// Makes the call; it must take no longer than that.
+template <class Call>
+auto within(std::chrono::nanoseconds limit, const char* name, Call call) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto result = call();
+  const auto took = std::chrono::steady_clock::now() - start;
+  INFO(name);
+  CHECK(took < limit + slack);
+  std::printf(
+      "%s: %lld ms\n", name,
+      static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
+  return result;
+}
+
+constexpr SemaphoreOperation give{.index = 0, .delta = 1};
+constexpr SemaphoreOperation take{.index = operations - 1, .delta = -1};
+
+}  // namespace
+
+TEST_CASE("the longest queue that can be forged holds no call past its deadline") {
+  auto forged = longest_queue();
+  fill(forged.table());
+  auto& set = forged.set;
+  CHECK(within(5ms, "give", [&] { return set.operate(give, Deadline::after(5ms)); }));
+  CHECK(within(5ms, "take", [&] { return set.operate(take, Deadline::after(5ms)); }).error() ==
+        Error::no_space);
+  CHECK(
+      within(1s, "give without a deadline", [&] { return set.operate(give, Deadline::never()); }));
+  CHECK(within(1s, "status", [&] { return set.status(); }).error() == Error::busy);
+  CHECK(within(1s, "remove", [&] { return set.remove(); }));
+}
+
+TEST_CASE("as many dead as can be forged hold no call past its deadline") {
+  auto forged = longest_queue();
+  fill(forged.table());
+  forged.kill_all_others();
+  auto& set = forged.set;
+  CHECK(within(5ms, "give", [&] { return set.operate(give, Deadline::after(5ms)); }).error() ==
+        Error::timed_out);
+  CHECK(within(1s, "give without a deadline", [&] {
+          return set.operate(give, Deadline::never());
+        }).error() == Error::busy);
+}
+
+TEST_CASE("a call that waits keeps its deadline while a dead participant cannot be buried") {
+  ForgedSet forged(1, {.participants = 4, .operations = 1, .waiters = 4});
+  auto& latch = forged.table().body().latch;
+  for (const auto strategy : {WaitStrategy::block, WaitStrategy::spin}) {
+    forged.set.set_wait_strategy(strategy);
+    std::thread peer([&] {
+      while (!forged.table().somebody_waits()) sched_yield();
+      std::uint32_t holder = 0;
+      while (!latch.holder.compare_exchange_acq_rel(holder, 1 + 1)) holder = 0;
+      forged.kill_all_others();
+    });
+    const auto waited = within(100ms, "take", [&] {
+      return forged.set.operate({.index = 0, .delta = -1}, Deadline::after(100ms));
+    });
+    peer.join();
+    CHECK(waited.error() == Error::timed_out);
+    latch.holder.store_release(0);
+    CHECK(forged.set.value(0).value() == 0);
+  }
+}
