@@ -82,6 +82,8 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   const bool named = !name.name.empty();
   const auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
   auto fd = PARLEY_TRY(named ? os::create_unnamed(path, name.mode) : os::create_memory("parley"));
+  // Where there are parts that get their memory later, each is asked for when it does.
+  if (!named && shape.backed.empty()) PARLEY_TRY(os::require_machine_has(bytes));
   PARLEY_TRY(reserve(fd, bytes, body_offset(places), shape.backed));
   if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = true, .seal = true}));
   const auto status = PARLEY_TRY(os::object_status(fd));
