@@ -142,6 +142,8 @@ auto StreamRole::State::sleep(Look look, std::uint64_t wake_at, Deadline deadlin
   Result<void> woken;
   if (look() == Sight::nothing && !watch.has_dead()) {
     woken = segment.wait_fenced(watch, own.sleeps.futex_word(), 1, deadline);
+  } else if (deadline.has_passed()) {
+    woken = failure(deadline.error());  // a peer could show us dead participants all the time
   }
   own.sleeps.store_release(0);
   PARLEY_TRY(stream_->object().tend_after_sleep(deadline));
