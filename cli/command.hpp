@@ -13,9 +13,11 @@ namespace parley::cli {
 /// How the command ends; parley(1) documents them. Ended by a signal: 128 plus its number.
 enum class Status : int {
   success = 0,
-  failure = 1,  ///< What was asked for was tried and is not so, or could not be said.
-  usage = 2,    ///< Wrong arguments, or a FILE that cannot be used: nothing was tried.
-  refused = 3,  ///< This machine does not allow a part of it; all the rest is well.
+  failure = 1,        ///< What was asked for was tried and is not so, or could not be said.
+  usage = 2,          ///< Wrong arguments, or a FILE that cannot be used: nothing was tried.
+  refused = 3,        ///< This machine does not allow a part of it; all the rest is well.
+  peer_gone = 4,      ///< Of `pipe`: the other side died, or went before the end.
+  not_in_time = 124,  ///< Of `pipe`: the other side did not come.
 };
 
 /// How a subcommand that runs a command ends where it does not pass on the command's own status; as
@@ -31,6 +33,7 @@ enum class RunnerStatus : int {
 // `command` is what stands behind `--`; it must stay until then.
 void add_doctor(CLI::App& parley, int& exit_status);
 void add_lock(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
+void add_pipe(CLI::App& parley, int& exit_status);
 void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
 void add_tour(CLI::App& parley, int& exit_status);
 

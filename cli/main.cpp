@@ -71,6 +71,7 @@ auto run(int argc, char** argv) -> int {
   auto [own, command] = split(std::span(argv, static_cast<std::size_t>(argc)));
   parley::cli::add_doctor(app, exit_status);
   parley::cli::add_lock(app, command, exit_status);
+  parley::cli::add_pipe(app, exit_status);
   parley::cli::add_sem(app, command, exit_status);
   parley::cli::add_tour(app, exit_status);
   try {
