@@ -17,6 +17,7 @@ auto passed_descriptor() -> std::unique_ptr<Mechanism>;
 auto tcp_connection() -> std::unique_ptr<Mechanism>;
 auto sysv_queue() -> std::unique_ptr<Mechanism>;
 auto posix_queues() -> std::unique_ptr<Mechanism>;
+auto streams() -> std::unique_ptr<Mechanism>;
 
 /// `guarded_memory<posix_area, posix_gate>` is one such function.
 template <auto area, auto gate>

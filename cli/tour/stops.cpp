@@ -23,6 +23,7 @@ auto stops() -> std::span<const Stop> {
       Stop{"memfd-sysv-sem", "memfd, System V sem", guarded_memory<memfd_area, sysv_gate>},
       Stop{"memfd-posix-sem", "memfd, POSIX sem", guarded_memory<memfd_area, posix_gate>},
       Stop{"memfd-parley-sem", "memfd, Parley sem", guarded_memory<memfd_area, parley_gate>},
+      Stop{"parley-stream", "Parley stream", streams},
   };
   return all;
 }

@@ -59,6 +59,7 @@ class StreamRole {
   void set_wait_strategy(WaitStrategy strategy) noexcept;
 
  protected:
+  friend class StreamState;
   class State;
   explicit StreamRole(std::unique_ptr<State> state) noexcept;
   StreamRole(StreamRole&&) noexcept;

@@ -38,7 +38,7 @@ void StreamRole::State::take_position() noexcept {
 
 void StreamRole::State::leave(shm::StreamRoleWord left) noexcept {
   if (process_ == os::process_number() && !left_) stream_->release(end_, left);
-  process_ = 0;
+  process_ = nobody;
   left_ = true;
 }
 

@@ -135,6 +135,7 @@ class StreamRole::State {
   auto tell(Deadline deadline) -> Result<void>;
 
  private:
+  static constexpr std::uint32_t nobody = ~std::uint32_t{0};
   /// Of a long write or read, so that the other side can begin with it.
   static constexpr std::size_t published_at_once_bytes = std::size_t{32} * 1024;
 
@@ -156,7 +157,8 @@ class StreamRole::State {
   std::byte* data_;
   std::uint64_t capacity_bytes_;
   End end_;
-  std::uint32_t process_ = 0;
+  /// The process that holds the end, as `os::process_number`; 0 is one that takes part in nothing.
+  std::uint32_t process_ = nobody;
   std::uint32_t spins_ = spins_of(WaitStrategy::adaptive);
   bool left_ = false;
   std::uint64_t position_ = 0;

@@ -5,6 +5,7 @@
 
 #include "objects/stream_role.hpp"
 #include "os/futex.hpp"
+#include "os/object_file.hpp"
 
 namespace parley {
 namespace {
@@ -24,12 +25,14 @@ auto StreamState::create(std::string_view name, const StreamOptions& options,
     return failure(Error::invalid);
   }
   const std::uint64_t capacity = std::bit_ceil(std::uint64_t{options.capacity_bytes});
+  const auto body_bytes = shm::stream_body_bytes(capacity, ring_count);
+  if (name.empty()) PARLEY_TRY(os::require_machine_has(body_bytes));
   auto segment = PARLEY_TRY(shm::Segment::create(
       {.name = name, .mode = options.mode},
       {.kind = shm::ObjectKind::stream,
        .body_version = shm::stream_version,
        .participants = options.participants,
-       .body_bytes = shm::stream_body_bytes(capacity, ring_count)},
+       .body_bytes = body_bytes},
       [&](std::span<std::byte> body) { StreamTable::create(body, capacity, ring_count); }));
   auto state = PARLEY_TRY(of(std::move(segment), ring_count));
   if (!name.empty()) PARLEY_TRY(state->segment().publish(name));

@@ -9,7 +9,7 @@ namespace parley {
 namespace {
 
 auto area_of(std::span<const std::byte> bytes) -> iovec {
-  // Only read from.
+  // Only read from. NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast)
   return {.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
 }
 

@@ -261,6 +261,18 @@ TEST_CASE(
   CHECK(read_text(reader).empty());
 }
 
+TEST_CASE("a child of fork cannot use an end that its parent has closed") {
+  auto stream = Stream::create().value();
+  auto writer = stream.writer().value();
+  writer.close();
+  Peer child([&] {
+    REQUIRE(writer.write(bytes_of("x"), soon()).error() == Error::bad_descriptor);
+    REQUIRE(writer.commit(0).error() == Error::bad_descriptor);
+  });
+  CHECK(child.wait() == 0);
+  CHECK(stream.status().value().bytes_waiting == 0);
+}
+
 TEST_CASE("a program that exec starts adopts the descriptor and claims the end") {
   auto stream = Stream::create().value();
   auto reader = stream.reader().value();
