@@ -14,6 +14,14 @@ constexpr auto capacity = StreamWorld::capacity;
 /// Enough for every place of a call, few enough to try all.
 constexpr Sample every{.of_instructions = 3000};
 
+/// Attaching runs through the kernel and the C library for most of its way.
+constexpr Sample attaching{.of_instructions = 200, .of_instructions_in_full = 1000};
+
+/// So that its keeper, which no debugger stops, sleeps already and meets no breakpoint.
+void take_part_elsewhere() {
+  static const auto other = Stream::create({.capacity_bytes = capacity}).value();
+}
+
 /// 60 bytes in place, 70 copied, 80 from two areas.
 void write_in_every_way(StreamWorld& world) {
   const auto from = static_cast<std::size_t>(world.ring().written.load_acquire());
@@ -269,23 +277,23 @@ TEST_CASE("a death that a dying reader was told is told to the next, or was note
 }
 
 TEST_CASE("whoever takes part, writes, reads and leaves may die at any of it") {
-  crash_at_each_step([](Round& round) {
-    StreamWorld world;
-    world.claim_reader();
-    Victim victim(
-        round, [] {},
-        [&] {
+  crash_at_each_step(
+      [](Round& round) {
+        StreamWorld world;
+        world.claim_reader();
+        Victim victim(round, take_part_elsewhere, [&] {
           auto own = Stream::adopt(os::duplicate(world.stream.descriptor()).value()).value();
           auto writer = own.writer().value();
           REQUIRE(writer.write(numbered(0, 30), in_time()));
           writer.close();
         });
-    victim.strike();
-    const auto all = world.read_to_end(Deadline::now());
-    CHECK(is_one_of(all.bytes, {0, 30}));
-    if (round.lived(0)) CHECK((all.bytes == 30 && !all.error));
-    world.check_of_use();
-  });
+        victim.strike();
+        const auto all = world.read_to_end(Deadline::now());
+        CHECK(is_one_of(all.bytes, {0, 30}));
+        if (round.lived(0)) CHECK((all.bytes == 30 && !all.error));
+        world.check_of_use();
+      },
+      attaching);
 }
 
 TEST_CASE("a dead writer that is buried by one that dies is told to a reader that sleeps") {
@@ -309,36 +317,40 @@ TEST_CASE("a dead writer that is buried by one that dies is told to a reader tha
 }
 
 TEST_CASE("who dies while it claims a side of a pair leaves both ends free") {
-  crash_at_each_step([](Round& round) {
-    auto pair = StreamPair::create({.capacity_bytes = capacity, .participants = 5}).value();
-    auto first = pair.first().value();
-    std::optional<StreamSide> second;
-    REQUIRE(first.writer.write(numbered(0, 10), in_time()));
-    Victim victim(round, [] {}, [&] { second = pair.second().value(); });
-    victim.strike();
-    second = pair.second().value();
-    std::vector<std::byte> into(20);
-    CHECK(second->reader.read(into, in_time()).value() == 10);
-    CHECK(second->writer.write(numbered(0, 10), in_time()));
-    const SegmentView view(pair.descriptor());
-    CHECK(view.dead() == 0);
-    CHECK(view.taken() == 1);
-  });
+  crash_at_each_step(
+      [](Round& round) {
+        auto pair = StreamPair::create({.capacity_bytes = capacity, .participants = 5}).value();
+        auto first = pair.first().value();
+        std::optional<StreamSide> second;
+        REQUIRE(first.writer.write(numbered(0, 10), in_time()));
+        Victim victim(round, take_part_elsewhere, [&] { second = pair.second().value(); });
+        victim.strike();
+        second = pair.second().value();
+        std::vector<std::byte> into(20);
+        CHECK(second->reader.read(into, in_time()).value() == 10);
+        CHECK(second->writer.write(numbered(0, 10), in_time()));
+        const SegmentView view(pair.descriptor());
+        CHECK(view.dead() == 0);
+        CHECK(view.taken() == 1);
+      },
+      attaching);
 }
 
 TEST_CASE("a named stream whose maker dies has its name when it is whole, or not at all") {
-  crash_at_each_step([](Round& round) {
-    const TempDir dir;
-    const auto path = dir / "stream";
-    Victim victim(
-        round, [] {}, [&] { REQUIRE(Stream::create(path, {.capacity_bytes = capacity})); });
-    victim.strike();
-    auto stream = Stream::open(path);
-    CHECK((stream || (stream.error() == Error::not_found && !round.lived(0))));
-    if (!stream) return;
-    CHECK(stream->writer());
-    CHECK(stream->status().value().participants == 1);
-  });
+  crash_at_each_step(
+      [](Round& round) {
+        const TempDir dir;
+        const auto path = dir / "stream";
+        Victim victim(round, take_part_elsewhere,
+                      [&] { REQUIRE(Stream::create(path, {.capacity_bytes = capacity})); });
+        victim.strike();
+        auto stream = Stream::open(path);
+        CHECK((stream || (stream.error() == Error::not_found && !round.lived(0))));
+        if (!stream) return;
+        CHECK(stream->writer());
+        CHECK(stream->status().value().participants == 1);
+      },
+      attaching);
 }
 
 }  // namespace parley::test
