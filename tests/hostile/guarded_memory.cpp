@@ -72,7 +72,7 @@ extern "C" auto munmap(void* address, std::size_t bytes) noexcept -> int {
     void* expected = address;
     if (address == nullptr || !each.compare_exchange_strong(expected, nullptr)) continue;
     const auto inner = whole_pages(bytes);
-    ASAN_UNPOISON_MEMORY_REGION(static_cast<std::byte*>(address) + bytes, inner - bytes);
+    ASAN_UNPOISON_MEMORY_REGION(address, inner);
     bytes = inner + page_bytes;
   }
   return static_cast<int>(syscall(SYS_munmap, address, bytes));

@@ -17,7 +17,7 @@ auto stream_with_held_ends() -> Target;
 /// As if the first participant of three had died with the latch in its hands.
 auto with_a_dead_holder(Image image) -> Image;
 
-/// All of them.
+/// One of each; of the streams the one whose ends are held.
 auto every_object() -> std::vector<Target>;
 
 }  // namespace parley::test
