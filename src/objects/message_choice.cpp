@@ -152,7 +152,8 @@ auto MessageTable::attempt(Draft& draft, const Wish& wish, std::uint32_t place)
     -> Result<std::uint32_t> {
   if (wish.request == shm::request_send) {
     if (wish.bytes > shape_.message_bytes) return failure(Error::corrupt);
-    return reserve(draft, static_cast<std::uint32_t>(wish.bytes), place);
+    // Its place in the arena it finds itself: for that memory may have to be had first.
+    return reserve(draft, static_cast<std::uint32_t>(wish.bytes), place, false);
   }
   const auto slot = PARLEY_TRY(find(wish.selection));
   const auto size = shm::MessageShape::unpack(slots_[slot].shape.load_relaxed()).size;
@@ -173,7 +174,7 @@ auto MessageTable::serve_one(WaitingLine::Walk& walk, shm::Waiter& record, std::
   std::uint64_t decided = shm::waiter_granted;
   shm::Transaction transaction(journal_);
   if (got) {
-    draft.set(line_.words(record)[2], *got);
+    line_.words(record)[2].store_release(*got);  // says nothing before it is granted
     draft.hand_to(transaction);
   } else if (got.error() == Error::would_block) {
     walk.advance();

@@ -78,10 +78,13 @@ auto MessageIndex::insert(Draft& draft, std::uint32_t added, std::uint64_t key) 
   const auto differing = groups_[PARLEY_TRY(nearest(key))].key.load_relaxed() ^ key;
   if (differing == 0) return failure(Error::corrupt);
   const auto decisive = static_cast<std::uint64_t>(std::bit_width(differing)) - 1;
+  std::uint64_t below = shm::no_node;
   for (auto reference = edge.get(draft); is_node(reference); reference = edge.get(draft)) {
     if (!exists(reference)) return failure(Error::corrupt);
     auto& node = group(reference);
     const auto bit = node.bit.load_relaxed();
+    if (bit >= below) return failure(Error::corrupt);
+    below = bit;
     if (bit < decisive) break;
     edge = {.word = &node.children, .high = decides(key, bit)};
   }

@@ -272,6 +272,16 @@ auto MessageTable::put_back(std::uint32_t slot, bool again) -> Result<void> {
 }
 
 auto MessageTable::settle(std::uint32_t place) -> Result<void> {
+  for (std::uint32_t i = 0; i < line_.count(); ++i) {
+    auto& record = line_.record(i);
+    if (record.state.load_relaxed() != shm::waiter_given_up) continue;
+    if (record.place.load_relaxed() != place) continue;
+    const auto slot = PARLEY_TRY(granted_slot(i));
+    const auto state = MessageState::unpack(slots_[slot].state.load_relaxed());
+    if (state.place != place) return failure(Error::corrupt);
+    PARLEY_TRY(state.kind == shm::message_reserved ? finish(slot) : put_back(slot));
+    record.state.store_release(shm::waiter_free);
+  }
   auto at = low_half(holdings_[place].load_relaxed());
   for (std::uint32_t steps = 0; at != 0; ++steps) {
     if (at > slots_.size() || steps > slots_.size()) return failure(Error::corrupt);

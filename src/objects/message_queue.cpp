@@ -229,8 +229,8 @@ auto TakenMessage::give_back() -> Result<void> {
 
 auto ReservedMessage::publish(const MessageOptions& options) -> Result<void> {
   if (state_ == nullptr) return failure(Error::invalid);
-  PARLEY_TRY(
-      state_->publish({.slot = slot_, .word = word_, .bytes = {}, .about = {}}, label_of(options)));
+  PARLEY_TRY(state_->publish({.slot = slot_, .word = word_, .bytes = {}, .about = {}},
+                             label_of(options), Deadline::now()));
   bytes_ = {};
   state_.reset();
   return {};

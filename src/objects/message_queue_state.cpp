@@ -12,6 +12,13 @@ constexpr std::size_t copied_under_latch_bytes = 4096;
 /// Memory is had in pieces of so many bytes.
 constexpr std::size_t piece_bytes = std::size_t{256} << 10U;
 
+/// For the second part of a call, which is hardly more than the latch away from its end. (Under
+/// Deadline::now() the latch is patient by itself.)
+auto at_least_patient(Deadline deadline) -> Deadline {
+  if (deadline.is_now() || deadline.is_never()) return deadline;
+  return Deadline::at(std::max(deadline.point(), Deadline::after(shm::patience).point()));
+}
+
 /// A peer that takes memory away again and again could keep us busy.
 constexpr int rounds_at_most = 100;
 
@@ -30,6 +37,8 @@ auto MessageQueue::State::begin(Locked& locked, Deadline deadline) -> Result<voi
     __atomic_store_n(&unsettled_, false, __ATOMIC_RELAXED);
     PARLEY_TRY(table().settle(segment().place()));
   }
+  if (table().is_trimming()) [[unlikely]]
+    PARLEY_TRY(trim());
   return table().is_removed() ? failure(Error::removed) : Result<void>();
 }
 
@@ -38,6 +47,22 @@ auto MessageQueue::State::end(Locked& locked) -> Result<void> {
   if (table().is_to_be_trimmed()) [[unlikely]]
     PARLEY_TRY(trim());
   return locked.close();
+}
+
+/// What was granted is in its place once the latch is free: who granted it may still be storing it,
+/// or have died at it. DECIDE
+auto MessageQueue::State::collect(std::uint32_t index, Deadline deadline)
+    -> Result<std::optional<std::uint32_t>> {
+  auto& state = table().line().record(index).state;
+  Locked locked(*this);
+  if (const auto entered = locked.take(at_least_patient(deadline)); !entered) {
+    state.store_release(shm::waiter_given_up);
+    __atomic_store_n(&unsettled_, true, __ATOMIC_RELAXED);
+    return failure(segment().is_lost() ? Error::corrupt : entered.error());
+  }
+  const auto slot = table().granted_slot(index);
+  state.store_release(shm::waiter_free);
+  return PARLEY_TRY(slot);
 }
 
 template <class Attempt>
@@ -80,11 +105,9 @@ auto MessageQueue::State::wait_in_line(std::uint32_t index, Deadline deadline)
     -> Result<std::optional<std::uint32_t>> {
   auto& record = table().line().record(index);
   const auto decided = PARLEY_TRY(wait_for(record, deadline));
-  const auto slot = table().granted_slot(index);
+  if (decided == shm::waiter_granted) return collect(index, deadline);
   record.state.store_release(shm::waiter_free);
   switch (decided) {
-    case shm::waiter_granted:
-      return PARLEY_TRY(slot);
     case shm::waiter_removed:
       return failure(Error::removed);
     case shm::waiter_too_big:
@@ -120,15 +143,33 @@ auto MessageQueue::State::holding(std::uint32_t slot, shm::MessageKind kind) con
 }
 
 template <class Do>
-auto MessageQueue::State::with_holding(const Holding& holding, Do act) -> Result<void> {
+auto MessageQueue::State::with_holding(const Holding& holding, Deadline deadline, Do act)
+    -> Result<void> {
   // A child of fork(2) has its parent's word, but another place.
   if (!segment().is_current()) return failure(Error::not_permitted);
   Locked locked(*this);
-  PARLEY_TRY(begin(locked, patient()));
+  PARLEY_TRY(begin(locked, deadline));
   const bool mine = shm::MessageState::unpack(holding.word).place == segment().place();
   if (!mine || !table().is_still(holding.slot, holding.word)) return failure(Error::not_permitted);
   PARLEY_TRY(act());
   return end(locked);
+}
+
+/// Has memory for what `act` lacks, until it lacks none.
+template <class Do>
+auto MessageQueue::State::with_memory(const Holding& holding, Deadline deadline, Do act)
+    -> Result<void> {
+  for (int rounds = 0; rounds < rounds_at_most; ++rounds) {
+    MessageMark wanted{};
+    const auto done = with_holding(holding, deadline, [&]() -> Result<void> {
+      const Result<void> acted = act();
+      wanted = table().wanted();
+      return acted;
+    });
+    if (done || done.error() != Error::no_buffer_space) return done;
+    PARLEY_TRY(back(wanted, deadline));
+  }
+  return failure(Error::corrupt);
 }
 
 auto MessageQueue::State::send(std::span<const std::byte> message, MessageLabel label,
@@ -142,35 +183,38 @@ auto MessageQueue::State::send(std::span<const std::byte> message, MessageLabel 
     reserved = PARLEY_TRY(table.reserve(static_cast<std::uint32_t>(message.size()), caller()));
     return {};
   }));
-  if (granted) reserved = granted;
-  return reserved ? fill(*reserved, message, label) : Result<void>();
+  if (granted) {
+    PARLEY_TRY(furnish(*granted, deadline));
+    reserved = granted;
+  }
+  return reserved ? fill(*reserved, message, label, deadline) : Result<void>();
+}
+
+auto MessageQueue::State::furnish(std::uint32_t slot, Deadline deadline) -> Result<void> {
+  const Holding room{.slot = slot, .word = table().describe(slot).state, .bytes = {}, .about = {}};
+  const auto done =
+      with_memory(room, at_least_patient(deadline), [&] { return table().furnish(slot); });
+  if (!done) abandon(room, shm::message_finished);
+  return done;
 }
 
 /// Writes and sends a message for which there is room.
 auto MessageQueue::State::fill(std::uint32_t slot, std::span<const std::byte> message,
-                               MessageLabel label) -> Result<void> {
+                               MessageLabel label, Deadline deadline) -> Result<void> {
   const auto room = PARLEY_TRY(holding(slot, shm::message_reserved));
   auto done = room.bytes.size() == message.size() ? Result<void>() : failure(Error::corrupt);
   if (done) {
     MessageTable::copy(message, room.bytes);
-    done = publish(room, label);
+    done = publish(room, label, deadline);
   }
   if (!done) abandon(room, shm::message_finished);
   return done;
 }
 
-auto MessageQueue::State::publish(const Holding& room, MessageLabel label) -> Result<void> {
-  for (int rounds = 0; rounds < rounds_at_most; ++rounds) {
-    std::optional<MessageMark> wanted;
-    const auto done = with_holding(room, [&]() -> Result<void> {
-      auto published = table().publish(room.slot, label, caller());
-      if (!published && published.error() == Error::no_buffer_space) wanted = table().wanted();
-      return published;
-    });
-    if (!wanted) return done;
-    PARLEY_TRY(back(*wanted, patient()));
-  }
-  return failure(Error::corrupt);
+auto MessageQueue::State::publish(const Holding& room, MessageLabel label, Deadline deadline)
+    -> Result<void> {
+  return with_memory(room, at_least_patient(deadline),
+                     [&] { return table().publish(room.slot, label, caller()); });
 }
 
 auto MessageQueue::State::reserve(std::size_t size_bytes, Deadline deadline) -> Result<Holding> {
@@ -182,6 +226,7 @@ auto MessageQueue::State::reserve(std::size_t size_bytes, Deadline deadline) -> 
     slot = PARLEY_TRY(table.reserve(static_cast<std::uint32_t>(size_bytes), caller()));
     return {};
   }));
+  if (granted) PARLEY_TRY(furnish(*granted, deadline));
   return holding(granted.value_or(slot), shm::message_reserved);
 }
 
@@ -203,15 +248,16 @@ auto MessageQueue::State::receive(std::span<std::byte> into, const ReceiveOption
     return table.hold(slot, shm::message_copied, caller());
   }));
   if (granted) copied = granted;
-  return copied ? copy_out(*copied, into) : Result<Received>(about);
+  return copied ? copy_out(*copied, into, deadline) : Result<Received>(about);
 }
 
 /// Of a message that is held for that. It is received, whatever else comes.
-auto MessageQueue::State::copy_out(std::uint32_t slot, std::span<std::byte> into)
+auto MessageQueue::State::copy_out(std::uint32_t slot, std::span<std::byte> into, Deadline deadline)
     -> Result<Received> {
   auto held = PARLEY_TRY(holding(slot, shm::message_copied));
   held.about.copied_bytes = MessageTable::copy(held.bytes, into);
-  const auto done = with_holding(held, [&] { return table().receive_held(slot, caller()); });
+  const auto done = with_holding(held, at_least_patient(deadline),
+                                 [&] { return table().receive_held(slot, caller()); });
   if (!done && done.error() != Error::removed) {
     if (segment().is_lost()) return failure(Error::corrupt);
     abandon(held, shm::message_finished);
@@ -242,15 +288,16 @@ auto MessageQueue::State::take(Selection selection, Deadline deadline) -> Result
 }
 
 auto MessageQueue::State::acknowledge(const Holding& holding) -> Result<void> {
-  return with_holding(holding, [&] { return table().receive_held(holding.slot, caller()); });
+  return with_holding(holding, Deadline::now(),
+                      [&] { return table().receive_held(holding.slot, caller()); });
 }
 
 auto MessageQueue::State::give_back(const Holding& holding) -> Result<void> {
-  return with_holding(holding, [&] { return table().put_back(holding.slot); });
+  return with_holding(holding, Deadline::now(), [&] { return table().put_back(holding.slot); });
 }
 
 void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind) noexcept {
-  const auto done = with_holding(holding, [&] {
+  const auto done = with_holding(holding, Deadline::now(), [&] {
     return kind == shm::message_returned ? table().put_back(holding.slot)
                                          : table().finish(holding.slot);
   });
@@ -264,14 +311,14 @@ void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind)
 auto MessageQueue::State::limit_bytes(std::uint64_t bytes) -> Result<void> {
   if (bytes > table().shape().bytes) return failure(Error::invalid);
   Locked locked(*this);
-  PARLEY_TRY(begin(locked, patient()));
+  PARLEY_TRY(begin(locked, Deadline::now()));
   PARLEY_TRY(table().limit_bytes(bytes));
   return locked.close();
 }
 
 auto MessageQueue::State::remove() -> Result<void> {
   Locked locked(*this);
-  PARLEY_TRY(begin(locked, patient()));
+  PARLEY_TRY(begin(locked, Deadline::now()));
   return table().remove(locked.wakes);
 }
 
@@ -298,7 +345,6 @@ auto MessageQueue::State::back(MessageMark mark, Deadline deadline) -> Result<vo
     {
       Locked locked(*this);
       PARLEY_TRY(begin(locked, deadline));
-      if (table().is_trimming()) PARLEY_TRY(trim());
       from = backed.load_relaxed();
       trims = table().body().trims.load_relaxed();
       PARLEY_TRY(locked.close());

@@ -36,7 +36,7 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   auto reserve(std::size_t size_bytes, Deadline deadline) -> Result<Holding>;
 
   // `not_permitted` where it is not this participant's.
-  auto publish(const Holding& holding, MessageLabel label) -> Result<void>;
+  auto publish(const Holding& holding, MessageLabel label, Deadline deadline) -> Result<void>;
   auto acknowledge(const Holding& holding) -> Result<void>;
   auto give_back(const Holding& holding) -> Result<void>;
   /// Also where the latch is not to be had: it is then done by the next call.
@@ -49,7 +49,7 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   template <class Look>
   auto look(Look look) -> decltype(look(std::declval<const MessageTable&>())) {
     Locked locked(*this);
-    PARLEY_TRY(begin(locked, patient()));
+    PARLEY_TRY(begin(locked, Deadline::now()));
     auto seen = look(table());
     PARLEY_TRY(locked.close());
     return seen;
@@ -68,15 +68,21 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   auto call(const MessageTable::Wish& wish, Deadline deadline, Attempt attempt)
       -> Result<std::optional<std::uint32_t>>;
   auto wait_in_line(std::uint32_t index, Deadline deadline) -> Result<std::optional<std::uint32_t>>;
+  auto collect(std::uint32_t index, Deadline deadline) -> Result<std::optional<std::uint32_t>>;
 
-  auto fill(std::uint32_t slot, std::span<const std::byte> message, MessageLabel label)
-      -> Result<void>;
-  auto copy_out(std::uint32_t slot, std::span<std::byte> into) -> Result<Received>;
+  /// For a slot that was granted; it is free again where there is no memory for it.
+  auto furnish(std::uint32_t slot, Deadline deadline) -> Result<void>;
+  auto fill(std::uint32_t slot, std::span<const std::byte> message, MessageLabel label,
+            Deadline deadline) -> Result<void>;
+  auto copy_out(std::uint32_t slot, std::span<std::byte> into, Deadline deadline)
+      -> Result<Received>;
   /// Error{} where the slot's words make sense.
   auto describe(std::uint32_t slot, Received& about) const -> Error;
   auto holding(std::uint32_t slot, shm::MessageKind kind) const -> Result<Holding>;
   template <class Do>
-  auto with_holding(const Holding& holding, Do act) -> Result<void>;
+  auto with_holding(const Holding& holding, Deadline deadline, Do act) -> Result<void>;
+  template <class Do>
+  auto with_memory(const Holding& holding, Deadline deadline, Do act) -> Result<void>;
 
   auto back(MessageMark mark, Deadline deadline) -> Result<void>;
   auto trim() -> Result<void>;

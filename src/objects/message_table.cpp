@@ -171,7 +171,8 @@ auto MessageTable::range_of(MessageArea area, std::uint64_t from, std::uint64_t 
 }
 
 /// The caller holds the latch, and is the only one that changes the load.
-auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes) -> Result<Vacancy> {
+auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes, bool with_block)
+    -> Result<Vacancy> {
   const auto load = draft.get(body_.load);
   const auto count = static_cast<std::uint32_t>(load) & load_messages_bits;
   const auto bytes = load >> shm::load_bytes_shift;
@@ -194,11 +195,8 @@ auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes) -> Result<Vacan
   }
   std::uint32_t block = 0;
   std::span<std::byte> room = slots_[slot].payload;
-  if (size_bytes > shm::inline_bytes) {
-    std::uint64_t units = 0;
-    const auto found = arena_.allocate(draft, size_bytes, slot, units);
-    if (!found) wanted_ = {.area = MessageArea::arena, .count = units};
-    block = PARLEY_TRY(found) + 1;
+  if (size_bytes > shm::inline_bytes && with_block) {
+    block = PARLEY_TRY(allocate(draft, size_bytes, slot)) + 1;
     room = arena_.room(block - 1, size_bytes);
   }
   draft.set(body_.load, std::uint64_t{count + 1} | (bytes + size_bytes) << shm::load_bytes_shift);
@@ -206,6 +204,23 @@ auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes) -> Result<Vacan
   slots_[slot].where.store_release(halves(block, 0));
   slots_[slot].shape.store_release(shape_of_size(size_bytes).pack());
   return Vacancy{.slot = slot, .room = room};
+}
+
+auto MessageTable::allocate(Draft& draft, std::uint32_t size_bytes, std::uint32_t slot)
+    -> Result<std::uint32_t> {
+  std::uint64_t units = 0;
+  const auto found = arena_.allocate(draft, size_bytes, slot, units);
+  if (!found) wanted_ = {.area = MessageArea::arena, .count = units};
+  return found;
+}
+
+auto MessageTable::furnish(std::uint32_t slot) -> Result<void> {
+  auto& where = slots_[slot].where;
+  const auto size = MessageShape::unpack(slots_[slot].shape.load_relaxed()).size;
+  if (size <= shm::inline_bytes || where.load_relaxed() != 0) return {};
+  Draft draft;
+  draft.set(where, halves(PARLEY_TRY(allocate(draft, size, slot)) + 1, 0));
+  return commit(draft);
 }
 
 auto MessageTable::release(Draft& draft, std::uint32_t slot) -> Result<void> {
@@ -249,7 +264,8 @@ void MessageTable::leave_to_settle(std::uint32_t slot, shm::MessageKind kind) no
 auto MessageTable::send(std::span<const std::byte> payload, MessageLabel label, Caller caller)
     -> Result<void> {
   Draft draft;
-  const auto [slot, room] = PARLEY_TRY(claim(draft, static_cast<std::uint32_t>(payload.size())));
+  const auto [slot, room] =
+      PARLEY_TRY(claim(draft, static_cast<std::uint32_t>(payload.size()), true));
   PARLEY_TRY(link_all(draft, slot, label));
   if (!payload.empty()) std::memcpy(room.data(), payload.data(), payload.size());
   PARLEY_TRY(commit(draft));
@@ -259,14 +275,14 @@ auto MessageTable::send(std::span<const std::byte> payload, MessageLabel label, 
 
 auto MessageTable::reserve(std::uint32_t size_bytes, Caller caller) -> Result<std::uint32_t> {
   Draft draft;
-  const auto slot = PARLEY_TRY(reserve(draft, size_bytes, caller.place));
+  const auto slot = PARLEY_TRY(reserve(draft, size_bytes, caller.place, true));
   PARLEY_TRY(commit(draft));
   return slot;
 }
 
-auto MessageTable::reserve(Draft& draft, std::uint32_t size_bytes, std::uint32_t place)
-    -> Result<std::uint32_t> {
-  const auto slot = PARLEY_TRY(claim(draft, size_bytes)).slot;
+auto MessageTable::reserve(Draft& draft, std::uint32_t size_bytes, std::uint32_t place,
+                           bool with_block) -> Result<std::uint32_t> {
+  const auto slot = PARLEY_TRY(claim(draft, size_bytes, with_block)).slot;
   // Not numbered before it is sent. Nobody's before the slot is taken.
   const MessageState state{.kind = shm::message_reserved, .place = place, .sequence = 0};
   slots_[slot].state.store_release(state.pack());
@@ -326,7 +342,6 @@ auto MessageTable::limit_bytes(std::uint64_t bytes) -> Result<void> {
 }
 
 auto MessageTable::is_to_be_trimmed() const noexcept -> bool {
-  if (is_trimming()) return true;
   if (messages() != 0) return false;
   return body_.backed_slots.load_relaxed() > kept(MessageArea::slots) ||
          body_.backed_groups.load_relaxed() > kept(MessageArea::groups) ||

@@ -91,6 +91,8 @@ class MessageTable {
 
   /// A slot, for the caller to write and to publish.
   auto reserve(std::uint32_t size_bytes, Caller caller) -> Result<std::uint32_t>;
+  /// Finds a place in the arena for a reservation that was granted without one.
+  auto furnish(std::uint32_t slot) -> Result<void>;
   auto publish(std::uint32_t slot, MessageLabel label, Caller caller) -> Result<void>;
 
   /// The message that is selected: its slot. `would_block` where there is none.
@@ -165,9 +167,9 @@ class MessageTable {
   /// What an empty queue keeps.
   [[nodiscard]] static auto kept(MessageArea area) noexcept -> std::uint64_t;
 
-  /// Nothing is queued, held or reserved, and more memory is there than an empty queue keeps; or
-  /// somebody died while it was being given back.
+  /// Nothing is queued, held or reserved, and more memory is there than an empty queue keeps.
   [[nodiscard]] auto is_to_be_trimmed() const noexcept -> bool;
+  /// Memory is being given back; or somebody died at it.
   [[nodiscard]] auto is_trimming() const noexcept -> bool {
     return body_.trims.load_relaxed() % 2 != 0;
   }
@@ -196,9 +198,11 @@ class MessageTable {
     std::uint32_t slot;
     std::span<std::byte> room;  ///< For the payload; nobody's before the slot is taken.
   };
-  auto claim(shm::Draft& draft, std::uint32_t size_bytes) -> Result<Vacancy>;
+  auto claim(shm::Draft& draft, std::uint32_t size_bytes, bool with_block) -> Result<Vacancy>;
+  auto allocate(shm::Draft& draft, std::uint32_t size_bytes, std::uint32_t slot)
+      -> Result<std::uint32_t>;
   auto release(shm::Draft& draft, std::uint32_t slot) -> Result<void>;
-  auto reserve(shm::Draft& draft, std::uint32_t size_bytes, std::uint32_t place)
+  auto reserve(shm::Draft& draft, std::uint32_t size_bytes, std::uint32_t place, bool with_block)
       -> Result<std::uint32_t>;
   auto claim_group(shm::Draft& draft) -> Result<std::uint32_t>;
   void note(shm::Word& last, Caller caller) const;

@@ -264,7 +264,8 @@ inline constexpr std::size_t message_waiter_words = 3;
 /// Decisions of a call that waits, beside those of WaiterState.
 enum MessageDecision : std::uint64_t {
   waiter_too_big = 12,  ///< The message that it selects is longer than what it takes.
-  waiter_again = 16     ///< There is room, but memory is to be had for it first.
+  waiter_again = 16,    ///< There is room, but memory is to be had for it first.
+  waiter_given_up = 20  ///< Granted, but its call did not get the latch: to be taken back.
 };
 
 inline constexpr std::size_t message_journal_entries = 80;
