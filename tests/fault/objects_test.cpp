@@ -4,16 +4,19 @@
 #include <filesystem>
 #include <vector>
 
+#include <parley/message_queue.hpp>
 #include <parley/mutex.hpp>
 #include <parley/semaphore_set.hpp>
 
 #include "support/faults.hpp"
+#include "support/small_filesystem.hpp"
 #include "support/temp_dir.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using parley::Deadline;
+using parley::MessageQueue;
 using parley::Mutex;
 using parley::SemaphoreSet;
 using parley::test::fail_each_call;
@@ -81,4 +84,47 @@ TEST_CASE("making, opening and waiting go on after an interruption") {
           CHECK(waited.error() == parley::Error::timed_out);
           return {};
         }) >= 1);
+}
+
+TEST_CASE("a queue without memory for a message says so, and is as before") {
+  parley::test::with_small_filesystem([](const std::string& directory) {
+    auto queue = MessageQueue::create(directory + "/queue").value();
+    const std::vector<std::byte> message(30'000);
+    std::size_t sent = 0;
+    for (;; ++sent) {
+      const auto done = queue.send(message, {.tag = sent}, Deadline::now());
+      if (done) continue;
+      REQUIRE(done.error() == parley::Error::no_space);
+      break;
+    }
+    REQUIRE(sent > 5);
+    REQUIRE(queue.reserve(30'000, Deadline::never()).error() == parley::Error::no_space);
+    REQUIRE(queue.status()->messages == sent);
+    REQUIRE(queue.status()->reserved == 0);
+    std::vector<std::byte> into(30'000);
+    for (std::size_t i = 0; i < sent; ++i) {
+      REQUIRE(queue.receive(into, Deadline::now())->tag == i);
+      REQUIRE(queue.send({}, {.tag = 1'000 + i}, Deadline::now()));
+    }
+  });
+}
+
+TEST_CASE("a failing call while a queue grows leaves it as it was") {
+  std::uint64_t sent = 0;
+  auto queue = MessageQueue::create().value();
+  const std::vector<std::byte> message(400'000);
+  // Without a clock the time of the last message is not known.
+  CHECK(fail_each_call(
+            [&]() -> Outcome {
+              const auto done = queue.send(message, {.tag = sent}, Deadline::now());
+              if (done) ++sent;
+              CHECK(queue.status()->messages == sent);
+              CHECK(queue.status()->reserved == 0);
+              return done;
+            },
+            survivable) >= 3);
+  std::vector<std::byte> into(400'000);
+  for (std::uint64_t tag = 0; tag < sent; ++tag) {
+    CHECK(queue.receive(into, Deadline::now())->tag == tag);
+  }
 }

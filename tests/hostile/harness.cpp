@@ -185,9 +185,15 @@ auto offsets_of(const Target& target, const Image& image) -> std::vector<std::si
   const std::size_t end_of_places = shm::places_offset + places * sizeof(shm::Place);
   const std::size_t body = shm::body_offset(places);
   const std::size_t end = body + std::min(image.size() - body, target.body_bytes);
+  const auto is_of_use = [&](std::size_t at) {
+    if (at < body || target.parts.empty()) return true;
+    return std::ranges::any_of(target.parts, [&](const auto& part) {
+      return at - body >= part.first && at - body < part.second;
+    });
+  };
   std::vector<std::size_t> offsets;
   for (std::size_t at = 0; at < end; at = at + 8 == end_of_places ? body : at + 8) {
-    offsets.push_back(at);
+    if (is_of_use(at)) offsets.push_back(at);
   }
   return offsets;
 }

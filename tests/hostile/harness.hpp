@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <parley/deadline.hpp>
@@ -83,6 +84,8 @@ struct Target {
   std::function<void(os::OwnedFd, Victim&)> exercise;
   /// How much of the body the library reads as words; what follows is only bytes for its users.
   std::size_t body_bytes = ~std::size_t{0};
+  /// Where words of use are in the body, from offset to offset; none: everywhere.
+  std::vector<std::pair<std::size_t, std::size_t>> parts = {};
 };
 
 /// Where in such an object words of use are: header, places, body.

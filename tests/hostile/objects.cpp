@@ -147,7 +147,8 @@ auto mutex() -> Target {
 }
 
 auto every_object() -> std::vector<Target> {
-  return {set_with_undo(), set_of_one_without_undo(), mutex(), stream_with_held_ends()};
+  return {set_with_undo(), set_of_one_without_undo(), mutex(), stream_with_held_ends(),
+          message_queue()};
 }
 
 }  // namespace parley::test

@@ -16,6 +16,9 @@ auto stream_with_held_ends() -> Target;
 
 /// As if the first participant of three had died with the latch in its hands.
 auto with_a_dead_holder(Image image) -> Image;
+auto message_queue() -> Target;
+/// In one of its states alone: new, in use, with a dead participant, dead with the latch.
+auto message_queue_of(std::size_t image) -> Target;
 
 /// One of each; of the streams the one whose ends are held.
 auto every_object() -> std::vector<Target>;

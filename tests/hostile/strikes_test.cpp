@@ -44,6 +44,22 @@ TEST_CASE("whatever any one word of a stream becomes once its ends are held, eve
   check(stream_with_held_ends(), strike_each_word(stream_with_held_ends()));
 }
 
+TEST_CASE("whatever stands in any one word of a new queue, every call ends by its deadline") {
+  check(message_queue_of(0), strike_each_word(message_queue_of(0)));
+}
+
+TEST_CASE("whatever stands in any one word of a queue in use, every call ends by its deadline") {
+  check(message_queue_of(1), strike_each_word(message_queue_of(1)));
+}
+
+TEST_CASE("whatever stands in any one word of a queue with a dead one, every call ends in time") {
+  check(message_queue_of(2), strike_each_word(message_queue_of(2)));
+}
+
+TEST_CASE("whatever stands in any one word of a queue that a dead one held, every call ends") {
+  check(message_queue_of(3), strike_each_word(message_queue_of(3)));
+}
+
 TEST_CASE("while a peer writes into any words, every call ends by its deadline") {
   const auto start = seed();
   for (const auto& target : every_object()) {
