@@ -1,4 +1,5 @@
 // parley_bench: every benchmark, one after the other.
+#include "message_queue.hpp"
 #include "objects.hpp"
 #include "os.hpp"
 #include "stream.hpp"
@@ -7,5 +8,6 @@ auto main() -> int {
   parley::bench::os();
   parley::bench::objects();
   parley::bench::streams();
+  parley::bench::message_queues();
   return 0;
 }

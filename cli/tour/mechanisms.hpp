@@ -18,6 +18,7 @@ auto tcp_connection() -> std::unique_ptr<Mechanism>;
 auto sysv_queue() -> std::unique_ptr<Mechanism>;
 auto posix_queues() -> std::unique_ptr<Mechanism>;
 auto streams() -> std::unique_ptr<Mechanism>;
+auto parley_queue() -> std::unique_ptr<Mechanism>;
 
 /// `guarded_memory<posix_area, posix_gate>` is one such function.
 template <auto area, auto gate>

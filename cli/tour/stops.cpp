@@ -16,6 +16,7 @@ auto stops() -> std::span<const Stop> {
       Stop{"tcp", "TCP on loopback", tcp_connection},
       Stop{"sysv-queue", "System V queue", sysv_queue},
       Stop{"posix-queue", "POSIX queue", posix_queues},
+      Stop{"parley-queue", "Parley queue", parley_queue},
       Stop{"sysv-shm-sysv-sem", "System V shm, System V sem", guarded_memory<sysv_area, sysv_gate>},
       Stop{"sysv-shm-posix-sem", "System V shm, POSIX sem", guarded_memory<sysv_area, posix_gate>},
       Stop{"posix-shm-sysv-sem", "POSIX shm, System V sem", guarded_memory<posix_area, sysv_gate>},

@@ -121,9 +121,8 @@ auto MessageTable::recover() -> Result<void> {
 }
 
 auto MessageTable::commit(const Draft& draft) -> Result<void> {
-  shm::Transaction transaction(journal_);
-  draft.hand_to(transaction);
-  return transaction.commit();
+  draft.commit(journal_);
+  return {};
 }
 
 void MessageTable::note(Word& last, Caller caller) const {

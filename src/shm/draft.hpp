@@ -9,7 +9,7 @@
 
 namespace parley::shm {
 
-/// Collects values outside of the object and hands them to a transaction. At most `capacity` words,
+/// Collects values outside of the object, and is a transaction itself or part of one. At most `capacity` words,
 /// which its user sees to.
 class Draft {
  public:
@@ -39,6 +39,21 @@ class Draft {
     for (std::size_t i = 0; i < count_; ++i) {
       transaction.set(*entries_[i].word, entries_[i].value);
     }
+  }
+
+  /// A transaction of this alone, as shm/transaction.hpp has it. It stores what it knows itself, and
+  /// reads nothing back from the journal.
+  void commit(const JournalPlace& place) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      auto& entry = place.entries[i];
+      const auto* const word = reinterpret_cast<const std::byte*>(entries_[i].word);
+      entry.offset.store_release(static_cast<std::uint64_t>(word - place.body.data()));
+      entry.value.store_release(entries_[i].value);
+    }
+    place.journal.decision.store_release(0);
+    place.journal.count.store_release(count_);  // COMMIT
+    for (std::size_t i = 0; i < count_; ++i) entries_[i].word->store_release(entries_[i].value);
+    place.journal.count.store_release(0);
   }
 
  private:

@@ -1,17 +1,10 @@
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
-#include <fstream>
-#include <map>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "abi/pages.hpp"
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
-#include "shm/layout/message_queue.hpp"
 #include "shm/layout/mutex.hpp"
 #include "shm/layout/segment.hpp"
 #include "shm/layout/semaphore_set.hpp"
@@ -19,126 +12,10 @@
 #include "shm/layout/stream.hpp"
 #include "shm/layout/waiting_line.hpp"
 
-// One field of the struct that is being described.
-#define FIELD(name) {#name, offsetof(Struct, name), sizeof(Struct::name)}
-
 namespace {
 
 using namespace parley::shm;
-
-struct Field {
-  std::string name;
-  std::size_t offset;
-  std::size_t size;
-
-  auto operator==(const Field&) const -> bool = default;
-};
-
-struct Layout {
-  std::string name;
-  std::size_t size;
-  std::vector<Field> fields;
-};
-
-using Row = std::vector<std::string>;
-using Numbers = std::map<std::string, std::uint64_t>;
-
-/// A page of docs/formats, as its lines.
-auto page(const std::string& name) -> std::vector<std::string> {
-  std::ifstream file(std::string(PARLEY_FORMATS) + "/" + name + ".md");
-  REQUIRE(file.is_open());
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) lines.push_back(line);
-  return lines;
-}
-
-/// The cells of a table's line, without the spaces and backticks around them.
-auto cells(const std::string& line) -> Row {
-  Row row;
-  for (std::size_t from = 1; from < line.size();) {
-    const auto to = line.find('|', from);
-    std::string cell = line.substr(from, to - from);
-    std::erase_if(cell, [](char c) { return c == '`'; });
-    const auto first = cell.find_first_not_of(' ');
-    const auto last = cell.find_last_not_of(' ');
-    row.push_back(first == std::string::npos ? "" : cell.substr(first, last - first + 1));
-    from = to + 1;
-  }
-  return row;
-}
-
-/// The rows of the tables that begin with `head`, from a line on and before the next heading.
-auto rows(const std::vector<std::string>& lines, std::size_t from, const std::string& head)
-    -> std::vector<Row> {
-  std::vector<Row> found;
-  for (std::size_t at = from; at < lines.size() && !lines[at].starts_with("##"); ++at) {
-    if (!lines[at].starts_with(head)) continue;
-    for (at += 2; at < lines.size() && lines[at].starts_with("|"); ++at) {
-      found.push_back(cells(lines[at]));
-    }
-  }
-  return found;
-}
-
-auto rows_of_page(const std::vector<std::string>& lines, const std::string& head)
-    -> std::vector<Row> {
-  std::vector<Row> found = rows(lines, 0, head);
-  for (std::size_t at = 0; at < lines.size(); ++at) {
-    if (!lines[at].starts_with("##")) continue;
-    std::ranges::move(rows(lines, at + 1, head), std::back_inserter(found));
-  }
-  return found;
-}
-
-auto fields_on(const std::vector<std::string>& lines, const Layout& layout) -> std::vector<Field> {
-  const auto heading = "## `" + layout.name + "`: " + std::to_string(layout.size) + " bytes";
-  const auto at = std::ranges::find(lines, heading);
-  CAPTURE(heading);
-  REQUIRE(at != lines.end());
-  std::vector<Field> fields;
-  const auto begin = static_cast<std::size_t>(at - lines.begin()) + 1;
-  for (const Row& row : rows(lines, begin, "| offset | size | field |")) {
-    CHECK_FALSE(row.at(3).empty());
-    fields.push_back({row.at(2), std::stoull(row.at(0)), std::stoull(row.at(1))});
-  }
-  return fields;
-}
-
-/// The page's structs are these, field by field, and the fields leave no gap.
-void compare_structs(const std::string& name, const std::vector<Layout>& layouts) {
-  CAPTURE(name);
-  const auto lines = page(name);
-  for (const Layout& layout : layouts) {
-    CAPTURE(layout.name);
-    const auto told = fields_on(lines, layout);
-    CHECK(told.size() == layout.fields.size());
-    std::size_t end = 0;
-    for (std::size_t i = 0; i < std::min(told.size(), layout.fields.size()); ++i) {
-      const Field& field = layout.fields[i];
-      CAPTURE(field.name);
-      CHECK(told[i].name == field.name);
-      CHECK(told[i].offset == field.offset);
-      CHECK(told[i].size == field.size);
-      CHECK(field.offset == end);
-      end = field.offset + field.size;
-    }
-    CHECK(end == layout.size);
-  }
-  const auto structs =
-      std::ranges::count_if(lines, [](const auto& line) { return line.starts_with("## `"); });
-  CHECK(static_cast<std::size_t>(structs) == layouts.size());
-}
-
-void compare_numbers(const std::string& name, const std::string& head, const Numbers& numbers) {
-  CAPTURE(name);
-  Numbers told;
-  for (const Row& row : rows_of_page(page(name), head)) {
-    told[row.at(0)] = std::stoull(row.at(1), nullptr, 0);
-  }
-  CHECK(told == numbers);
-}
-
-constexpr auto constants = "| constant | value |";
+using namespace parley::test;
 
 // Without a default, so that the compiler misses a value that is not here, and so on the page.
 auto name_of(ObjectKind kind) -> std::string {
@@ -199,77 +76,6 @@ auto name_of(StreamRoleWord word) -> std::string {
   return {};
 }
 
-auto name_of(MessageKind kind) -> std::string {
-  switch (kind) {
-    case message_reserved:
-      return "message_reserved";
-    case message_queued:
-      return "message_queued";
-    case message_copied:
-      return "message_copied";
-    case message_taken:
-      return "message_taken";
-    case message_moving:
-      return "message_moving";
-    case message_finished:
-      return "message_finished";
-    case message_returned:
-      return "message_returned";
-  }
-  return {};
-}
-
-auto name_of(MessageRequest request) -> std::string {
-  switch (request) {
-    case request_receive:
-      return "request_receive";
-    case request_receive_cut:
-      return "request_receive_cut";
-    case request_take:
-      return "request_take";
-    case request_send:
-      return "request_send";
-  }
-  return {};
-}
-
-auto name_of(MessageSelector selector) -> std::string {
-  switch (selector) {
-    case select_oldest:
-      return "select_oldest";
-    case select_tag:
-      return "select_tag";
-    case select_up_to:
-      return "select_up_to";
-    case select_except:
-      return "select_except";
-    case select_highest:
-      return "select_highest";
-  }
-  return {};
-}
-
-auto name_of(MessageDecision decision) -> std::string {
-  switch (decision) {
-    case waiter_too_big:
-      return "waiter_too_big";
-    case waiter_again:
-      return "waiter_again";
-    case waiter_given_up:
-      return "waiter_given_up";
-  }
-  return {};
-}
-
-/// All values of an enumeration that have a name, up to a number that none reaches.
-template <class Enumeration>
-void add_names(Numbers& numbers) {
-  for (std::uint32_t value = 0; value < 1024; ++value) {
-    const auto name = name_of(static_cast<Enumeration>(value));
-    if (!name.empty()) numbers[name] = value;
-  }
-}
-
 auto header() -> Layout {
   using Struct = SegmentHeader;
   return {"SegmentHeader",
@@ -327,66 +133,6 @@ auto semaphore_word() -> Layout {
   return {"SemaphoreWord", sizeof(Struct), {FIELD(state), FIELD(resets)}};
 }
 
-auto queue_body() -> Layout {
-  using Struct = MessageQueueBody;
-  return {"MessageQueueBody",
-          sizeof(Struct),
-          {FIELD(latch),
-           FIELD(journal),
-           FIELD(line),
-           FIELD(load),
-           FIELD(order),
-           FIELD(slots),
-           FIELD(groups),
-           FIELD(tags),
-           FIELD(priorities),
-           FIELD(sequence),
-           FIELD(last_send),
-           FIELD(last_receive),
-           FIELD(arena),
-           FIELD(arena_sizes),
-           FIELD(bytes_limit),
-           FIELD(last_change),
-           FIELD(removed),
-           FIELD(backed_slots),
-           FIELD(backed_groups),
-           FIELD(backed_arena),
-           FIELD(trims),
-           FIELD(bytes),
-           FIELD(dead_letter_tag),
-           FIELD(messages),
-           FIELD(message_bytes),
-           FIELD(waiters),
-           FIELD(redeliveries),
-           FIELD(has_dead_letters),
-           FIELD(unused)}};
-}
-
-auto message_slot() -> Layout {
-  using Struct = MessageSlot;
-  return {"MessageSlot",
-          sizeof(Struct),
-          {FIELD(state), FIELD(tag), FIELD(shape), FIELD(where), FIELD(order), FIELD(by_tag),
-           FIELD(by_priority), FIELD(held), FIELD(payload)}};
-}
-
-auto message_group() -> Layout {
-  using Struct = MessageGroup;
-  return {"MessageGroup",
-          sizeof(Struct),
-          {FIELD(key), FIELD(list), FIELD(children), FIELD(bit), FIELD(free), FIELD(unused)}};
-}
-
-auto arena_block() -> Layout {
-  using Struct = ArenaBlock;
-  return {"ArenaBlock", sizeof(Struct), {FIELD(extent), FIELD(owner), FIELD(links), FIELD(unused)}};
-}
-
-auto arena_classes() -> Layout {
-  using Struct = ArenaClasses;
-  return {"ArenaClasses", sizeof(Struct), {FIELD(columns), FIELD(first)}};
-}
-
 auto mutex_body() -> Layout {
   using Struct = MutexBody;
   return {"MutexBody", sizeof(Struct), {FIELD(latch), FIELD(inherited), FIELD(reserved)}};
@@ -425,7 +171,7 @@ TEST_CASE("the page of the segment is the code's layout") {
   Numbers numbers{{"segment_magic", segment_magic},   {"segment_version", segment_version},
                   {"places_offset", places_offset},   {"body_alignment", body_alignment},
                   {"places_at_most", places_at_most}, {"dead_life", dead_life}};
-  add_names<ObjectKind>(numbers);
+  add_names<ObjectKind>(numbers, [](ObjectKind value) { return name_of(value); });
   compare_numbers("segment", constants, numbers);
   compare_numbers("segment", "| places | body_offset |",
                   {{"2", body_offset(2)},
@@ -442,7 +188,7 @@ TEST_CASE("the page of the latch and the journal is the code's layout") {
 TEST_CASE("the page of the waiting line is the code's layout") {
   compare_structs("waiting_line", {line_ends(), waiter()});
   Numbers numbers;
-  add_names<WaiterState>(numbers);
+  add_names<WaiterState>(numbers, [](WaiterState value) { return name_of(value); });
   compare_numbers("waiting_line", constants, numbers);
 }
 
@@ -451,7 +197,7 @@ TEST_CASE("the page of the semaphore set is the code's layout") {
   Numbers numbers{{"semaphore_set_version", semaphore_set_version},
                   {"value_bits", value_bits},
                   {"under_latch", under_latch}};
-  add_names<SemaphoreDecision>(numbers);
+  add_names<SemaphoreDecision>(numbers, [](SemaphoreDecision value) { return name_of(value); });
   compare_numbers("semaphore_set", constants, numbers);
   constexpr SemaphoreSetShape shape{.count = 3, .operations = 2, .waiters = 4, .place_count = 5};
   compare_numbers("semaphore_set", "| part | offset |",
@@ -459,39 +205,6 @@ TEST_CASE("the page of the semaphore set is the code's layout") {
                    {"semaphores", shape.semaphores()},
                    {"undo rows", shape.undo_rows()},
                    {"waiters", shape.waiter_records()},
-                   {"end of the body", shape.body_bytes()}});
-}
-
-TEST_CASE("the page of the message queue is the code's layout") {
-  compare_structs("message_queue",
-                  {queue_body(), message_slot(), message_group(), arena_block(), arena_classes()});
-  Numbers numbers{{"message_queue_version", message_queue_version},
-                  {"messages_at_most", messages_at_most},
-                  {"message_bytes_at_most", message_bytes_at_most},
-                  {"queue_bytes_at_most", queue_bytes_at_most},
-                  {"load_bytes_shift", load_bytes_shift},
-                  {"inline_bytes", inline_bytes},
-                  {"no_node", no_node},
-                  {"arena_unit", arena_unit},
-                  {"arena_rows", arena_rows},
-                  {"arena_columns", arena_columns},
-                  {"message_waiter_words", message_waiter_words},
-                  {"message_journal_entries", message_journal_entries}};
-  add_names<MessageKind>(numbers);
-  add_names<MessageRequest>(numbers);
-  add_names<MessageSelector>(numbers);
-  add_names<MessageDecision>(numbers);
-  compare_numbers("message_queue", constants, numbers);
-  constexpr MessageQueueShape shape{
-      .messages = 100, .message_bytes = 1000, .bytes = 10'000, .waiters = 4, .place_count = 5};
-  compare_numbers("message_queue", "| part | offset |",
-                  {{"journal entries", shape.journal()},
-                   {"arena classes", shape.arena_classes()},
-                   {"holdings", shape.holdings()},
-                   {"waiters", shape.waiter_records()},
-                   {"slots", shape.slots()},
-                   {"groups", shape.groups()},
-                   {"arena", shape.arena()},
                    {"end of the body", shape.body_bytes()}});
 }
 
@@ -514,6 +227,6 @@ TEST_CASE("the page of the stream is the code's layout") {
                   {"stream_capacity_at_least", stream_capacity_at_least},
                   {"stream_capacity_at_most", stream_capacity_at_most},
                   {"stream_data_offset", stream_data_offset}};
-  add_names<StreamRoleWord>(numbers);
+  add_names<StreamRoleWord>(numbers, [](StreamRoleWord value) { return name_of(value); });
   compare_numbers("stream", constants, numbers);
 }
