@@ -110,7 +110,7 @@ void MessageTable::create(std::span<std::byte> body, const shm::MessageQueueShap
   start.has_dead_letters.store_relaxed(1);
   start.dead_letter_tag.store_relaxed(*terms.dead_letter_tag);
   start.groups.store_relaxed(halves(0, dead_letter_group + 1));
-  start.tags.store_relaxed(2 * (dead_letter_group + 1));
+  start.tags.store_relaxed(std::uint64_t{2} * (dead_letter_group + 1));
   auto& group = *part<shm::MessageGroup>(body, shape.groups());
   group.key.store_relaxed(*terms.dead_letter_tag);
   group.bit.store_relaxed(shm::no_node);
@@ -356,7 +356,7 @@ auto MessageTable::forget_all() -> Result<void> {
   Draft draft;
   draft.set(body_.slots, 0);
   draft.set(body_.groups, dead_letters ? halves(0, dead_letter_group + 1) : 0);
-  draft.set(body_.tags, dead_letters ? 2 * (dead_letter_group + 1) : 0);
+  draft.set(body_.tags, dead_letters ? std::uint64_t{2} * (dead_letter_group + 1) : 0);
   draft.set(body_.priorities, 0);
   if (dead_letters) draft.set(groups_[dead_letter_group].bit, shm::no_node);
   return commit(draft);
