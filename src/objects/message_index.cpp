@@ -102,6 +102,7 @@ auto MessageIndex::remove(Draft& draft, std::uint32_t removed) -> Result<void> {
   Edge edge{.word = &root_, .high = false};
   std::optional<Edge> to_parent;
   std::optional<Edge> to_own;
+  std::uint32_t parent = 0;
   auto reference = edge.get(draft);
   for (std::uint64_t below = shm::no_node; is_node(reference); reference = edge.get(draft)) {
     if (!exists(reference)) return failure(Error::corrupt);
@@ -111,6 +112,7 @@ auto MessageIndex::remove(Draft& draft, std::uint32_t removed) -> Result<void> {
     below = bit;
     if (reference == node_reference(removed)) to_own = edge;
     to_parent = edge;
+    parent = reference;  // once read and checked
     edge = {.word = &node.children, .high = decides(key, bit)};
   }
   if (reference != group_reference(removed)) return failure(Error::corrupt);
@@ -118,7 +120,6 @@ auto MessageIndex::remove(Draft& draft, std::uint32_t removed) -> Result<void> {
     edge.set(draft, 0);
     return {};
   }
-  const auto parent = to_parent->get(draft);
   const Edge sibling{.word = edge.word, .high = !edge.high};
   to_parent->set(draft, sibling.get(draft));
   if (parent == node_reference(removed)) return {};
