@@ -63,16 +63,19 @@ auto digit(char c) -> unsigned {
 
 }  // namespace
 
+auto object_directory() -> std::string {
+  // A program with more rights than its caller does not go where that one says.
+  const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe)
+  return runtime != nullptr && runtime[0] == '/' ? std::string(runtime) + "/parley"
+                                                 : "/dev/shm/parley-" + std::to_string(geteuid());
+}
+
 auto object_path(std::string_view name) -> Result<std::string> {
   if (name.empty() || name == "." || name == ".." || name.contains('\0')) {
     return failure(Error::invalid);
   }
   if (name.contains('/')) return std::string(name);
-  // A program with more rights than its caller does not go where that one says.
-  const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe)
-  const std::string directory = runtime != nullptr && runtime[0] == '/'
-                                    ? std::string(runtime) + "/parley"
-                                    : "/dev/shm/parley-" + std::to_string(geteuid());
+  const std::string directory = object_directory();
   PARLEY_TRY(own_directory(directory));
   return directory + "/" + std::string(name);
 }
@@ -166,9 +169,28 @@ auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus> {
   if (!seals && seals.error() != Error::invalid) return failure(seals.error());
   return ObjectFileStatus{.size_bytes = static_cast<std::size_t>(status.st_size),
                           .page_bytes = static_cast<std::size_t>(status.st_blksize),
+                          .memory_bytes = static_cast<std::size_t>(status.st_blocks) * 512,
+                          .mode = status.st_mode & 07777,
+                          .owner = status.st_uid,
+                          .group = status.st_gid,
                           .inode = status.st_ino,
                           .access = access == O_RDWR ? Access::read_write : Access::read_only,
                           .may_shrink = !seals || !seals->shrink};
+}
+
+auto read_object(BorrowedFd fd, std::size_t offset, std::span<std::byte> into)
+    -> Result<std::size_t> {
+  std::size_t size = 0;
+  while (size < into.size()) {
+    const auto rest = into.subspan(size);
+    const auto count = PARLEY_TRY(until(Deadline::never(), [&] {
+      return sys::call<::pread>(fd.number(), rest.data(), rest.size(),
+                                static_cast<off_t>(offset + size));
+    }));
+    if (count == 0) break;
+    size += static_cast<std::size_t>(count);
+  }
+  return size;
 }
 
 auto boot_id() -> std::array<std::byte, 16> {

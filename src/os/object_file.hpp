@@ -6,12 +6,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include <parley/os/descriptor.hpp>
 
 namespace parley::os {
+
+/// Where objects with a bare name are: `$XDG_RUNTIME_DIR/parley`, or where that variable is not set
+/// `/dev/shm/parley-UID`.
+auto object_directory() -> std::string;
 
 /// The path that an object's name stands for: the name itself if there is a slash in it, else a
 /// file of that name in `$XDG_RUNTIME_DIR/parley`, or where that variable is not set in
@@ -61,7 +66,11 @@ auto reopen_read_only(BorrowedFd fd) -> Result<OwnedFd>;
 
 struct ObjectFileStatus {
   std::size_t size_bytes;
-  std::size_t page_bytes;  ///< Of memory made of huge pages; else what the filesystem says.
+  std::size_t page_bytes;    ///< Of memory made of huge pages; else what the filesystem says.
+  std::size_t memory_bytes;  ///< That it has taken from the system.
+  mode_t mode;               ///< The permissions alone.
+  uid_t owner;
+  gid_t group;
   std::uint64_t inode;
   Access access;
   bool may_shrink;  ///< Anything but memory that is sealed against it.
@@ -69,6 +78,10 @@ struct ObjectFileStatus {
 
 /// `invalid` if it is neither a file nor memory, or cannot be read.
 auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus>;
+
+/// As many bytes as there are from an offset on, and as fit. pread(2)
+auto read_object(BorrowedFd fd, std::size_t offset, std::span<std::byte> into)
+    -> Result<std::size_t>;
 
 /// Which start of the system this is; zeros where /proc does not tell. Bytes of a UUID.
 auto boot_id() -> std::array<std::byte, 16>;
