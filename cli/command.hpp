@@ -29,12 +29,22 @@ enum class RunnerStatus : int {
   command_not_found = 127,
 };
 
+/// A word that CLI11 would take apart, so marked that it does not; and what it was.
+auto marked(const std::string& word) -> std::string;
+auto unmarked(const std::string& word) -> std::string;
+
 // Each adds one subcommand to `parley`. Its callback runs the subcommand and sets the exit status.
-// `command` is what stands behind `--`; it must stay until then.
+// `command` and `messages` are what stands behind `--`; they must stay until then.
 void add_doctor(CLI::App& parley, int& exit_status);
 void add_lock(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
 void add_pipe(CLI::App& parley, int& exit_status);
 void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
+void add_ls(CLI::App& parley, int& exit_status);
+void add_new(CLI::App& parley, int& exit_status);
+void add_recv(CLI::App& parley, int& exit_status);
+void add_rm(CLI::App& parley, int& exit_status);
+void add_send(CLI::App& parley, const std::vector<std::string>& messages, int& exit_status);
+void add_show(CLI::App& parley, int& exit_status);
 void add_tour(CLI::App& parley, int& exit_status);
 
 }  // namespace parley::cli

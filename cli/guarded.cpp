@@ -10,7 +10,6 @@
 
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -21,6 +20,7 @@
 #include <parley/os/pipe.hpp>
 
 #include "command.hpp"
+#include "seconds.hpp"
 #include "signals.hpp"
 #include "terminal.hpp"
 
@@ -31,20 +31,8 @@ using os::Child;
 using os::ChildFd;
 using os::ExitStatus;
 
-auto status_of(const ExitStatus& end) -> int {
-  return end.kind == ExitStatus::Kind::exited ? end.value : 128 + end.value;
-}
-
 auto is_one_that_ends(int signal) -> bool {
   return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
-}
-
-/// Fails for what is no number of seconds to wait.
-auto check_seconds(const std::string& text) -> std::string {
-  double seconds = -1;
-  return CLI::detail::lexical_cast(text, seconds) && seconds >= 0
-             ? std::string()
-             : fmt::format("{} is no number of seconds", printable(text));
 }
 
 auto is_readable(os::BorrowedFd fd) -> bool {
@@ -91,77 +79,6 @@ void reap_orphans(pid_t command) {
   }
 }
 
-/// The process between parley and the command.
-class Holder {
- public:
-  Holder(std::string_view who, Guard& guard, const std::vector<std::string>& command,
-         Signals& signals)
-      : who_(who), guard_(guard), command_(command), signals_(signals) {}
-
-  /// `lifeline` ends when parley does. Until something is held this process simply dies with it.
-  auto run(os::PipeReader lifeline) -> int {
-    prctl(PR_SET_NAME, "parley holder");  // what is to hit parley by its name misses this one
-    {
-      const Signals::Allowed end_this_process(signals_);
-      if (const auto status = guard_.take()) return *status;
-    }
-    prctl(PR_SET_PDEATHSIG, 0UL);
-    adopt_orphans();
-    auto command = start();
-    if (!command) return command.error();
-    return wait_for(*command, lifeline);
-  }
-
- private:
-  auto start() -> std::expected<Child, int> {
-    const WriteSignalsAsBefore as_before;
-    auto started = Child::start({.program = command_.front(),
-                                 .arguments = {command_.begin() + 1, command_.end()},
-                                 .descriptors = inherited_descriptors(),
-                                 .standard_io = os::StandardIo::inherited,
-                                 .signal_mask = signals_.before(),
-                                 .die_with_parent = true});
-    if (started) return *std::move(started);
-    guard_.give_back();
-    complain(
-        fmt::format("{}: {}: {}", who_, printable(command_.front()), message(started.error())));
-    const bool found = started.error() != Error::not_found;
-    return std::unexpected(
-        static_cast<int>(found ? RunnerStatus::cannot_be_run : RunnerStatus::command_not_found));
-  }
-
-  auto wait_for(Child& command, os::PipeReader& lifeline) -> int {
-    for (;;) {
-      std::array<pollfd, 3> entries{};
-      entries[0].fd = command.pidfd().number();
-      entries[1].fd = signals_.fd().number();
-      entries[2].fd = lifeline.fd().number();
-      for (auto& entry : entries) entry.events = POLLIN;
-      poll(entries.data(), entries.size(), -1);
-      if (is_readable(lifeline.fd())) {
-        end_descendants();
-        return 128 + SIGKILL;
-      }
-      while (const auto taken = signals_.take()) {
-        if (taken->signal == SIGCHLD) {
-          reap_orphans(command.pid());
-        } else if (!taken->by_kernel) {
-          static_cast<void>(command.kill(taken->signal));
-        }
-      }
-      const auto end = command.wait(Deadline::now());
-      if (!end) continue;
-      if (end->kind == ExitStatus::Kind::exited) guard_.give_back();
-      return status_of(*end);
-    }
-  }
-
-  std::string_view who_;
-  Guard& guard_;
-  const std::vector<std::string>& command_;
-  Signals& signals_;
-};
-
 /// Passes signals on until the holder has ended.
 auto wait_for_holder(Child& holder, Signals& signals) -> Result<ExitStatus> {
   for (;;) {
@@ -179,69 +96,123 @@ auto wait_for_holder(Child& holder, Signals& signals) -> Result<ExitStatus> {
   }
 }
 
-auto run_holder(std::string_view who, Guard& guard, const std::vector<std::string>& command)
-    -> Result<int> {
+auto fork_holder(std::string_view who, const std::function<int(Holder&)>& work) -> Result<int> {
   // With SIGCHLD ignored nobody could learn how a child ended.
   std::signal(SIGCHLD, SIG_DFL);
   auto signals = PARLEY_TRY(Signals::block({SIGCHLD}));
   adopt_orphans();
   auto lifeline = PARLEY_TRY(os::Pipe::create());
-  auto holder = PARLEY_TRY(Child::fork(
+  auto child = PARLEY_TRY(Child::fork(
       [&] {
         static_cast<void>(std::move(lifeline.writer).into_fd());
-        return Holder(who, guard, command, signals).run(std::move(lifeline.reader));
+        Holder holder(who, signals, std::move(lifeline.reader));
+        return work(holder);
       },
       {.die_with_parent = true}));
-  const auto end = PARLEY_TRY(wait_for_holder(holder, signals));
+  const auto end = PARLEY_TRY(wait_for_holder(child, signals));
   if (end.kind == ExitStatus::Kind::exited) return end.value;
   end_descendants();
-  const bool interrupted = is_one_that_ends(end.value);
-  complain(fmt::format("{}: {} by signal {} ({})", who,
-                       interrupted ? "interrupted" : "the process that held it was killed",
-                       end.value, strsignal(end.value)));
+  complain(fmt::format(
+      "{}: {} by signal {} ({})", who,
+      is_one_that_ends(end.value) ? "interrupted" : "the process that held it was killed",
+      end.value, strsignal(end.value)));
   return 128 + end.value;
 }
 
 }  // namespace
 
-auto GuardedOptions::deadline() const -> Deadline {
-  if (no_wait) return Deadline::now();
-  if (!timeout_s) return Deadline::never();
-  using Clock = Deadline::Clock;
-  const std::chrono::duration<double> wanted(*timeout_s);
-  constexpr std::chrono::hours longest(24 * 365 * 100);
-  return wanted < longest ? Deadline::after(std::chrono::ceil<Clock::duration>(wanted))
-                          : Deadline::never();
+Holder::Holder(std::string_view who, Signals& signals, os::PipeReader lifeline)
+    : who_(who), signals_(signals), lifeline_(std::move(lifeline)) {
+  prctl(PR_SET_NAME, "parley holder");  // what is to hit parley by its name misses this one
+  adopt_orphans();
 }
 
-void add_guarded_options(CLI::App& subcommand, GuardedOptions& options) {
+Holder::Vulnerable::Vulnerable(Holder& holder) {
+  prctl(PR_SET_PDEATHSIG, static_cast<unsigned long>(SIGKILL));
+  if (is_readable(holder.lifeline_.fd())) _exit(128 + SIGKILL);  // parley was killed before that
+  allowed_.emplace(holder.signals_);
+}
+
+Holder::Vulnerable::~Vulnerable() {
+  prctl(PR_SET_PDEATHSIG, 0UL);
+}
+
+auto Holder::run(os::ChildOptions command) -> std::expected<ExitStatus, int> {
+  for (const auto& each : inherited_descriptors()) command.descriptors.push_back(each);
+  command.standard_io = os::StandardIo::inherited;
+  command.signal_mask = signals_.before();
+  command.die_with_parent = true;
+  const auto start = [&] {
+    const WriteSignalsAsBefore as_before;
+    return Child::start(command);
+  };
+  auto started = start();
+  if (started) return wait_for(*started);
+  complain(fmt::format("{}: {}: {}", who_, printable(command.program), message(started.error())));
+  const bool found = started.error() != Error::not_found;
+  return std::unexpected(
+      static_cast<int>(found ? RunnerStatus::cannot_be_run : RunnerStatus::command_not_found));
+}
+
+auto Holder::wait_for(Child& command) -> ExitStatus {
+  for (;;) {
+    std::array<pollfd, 3> entries{};
+    entries[0].fd = command.pidfd().number();
+    entries[1].fd = signals_.fd().number();
+    entries[2].fd = lifeline_.fd().number();
+    for (auto& entry : entries) entry.events = POLLIN;
+    poll(entries.data(), entries.size(), -1);
+    if (is_readable(lifeline_.fd())) {
+      end_descendants();
+      _exit(128 + SIGKILL);
+    }
+    while (const auto taken = signals_.take()) {
+      if (taken->signal == SIGCHLD) {
+        reap_orphans(command.pid());
+      } else if (!taken->by_kernel) {
+        static_cast<void>(command.kill(taken->signal));
+      }
+    }
+    if (const auto end = command.wait(Deadline::now())) return *end;
+  }
+}
+
+auto run_holder(std::string_view who, const std::function<int(Holder&)>& work) -> int {
+  const auto status = fork_holder(who, work);
+  if (status) return *status;
+  complain(fmt::format("{}: {}", who, message(status.error())));
+  return static_cast<int>(RunnerStatus::failure);
+}
+
+auto status_of(const ExitStatus& end) -> int {
+  return end.kind == ExitStatus::Kind::exited ? end.value : 128 + end.value;
+}
+
+auto WaitOptions::deadline() const -> Deadline {
+  if (no_wait) return Deadline::now();
+  if (!timeout_s) return Deadline::never();
+  return deadline_after(*timeout_s);
+}
+
+void add_wait_options(CLI::App& subcommand, WaitOptions& options) {
   subcommand.add_option("PATH", options.path, "The object: a path, or a name in the default place")
       ->required()
       ->type_name("");
-  auto* const timeout = subcommand
-                            .add_option("--timeout", options.timeout_s,
-                                        "Wait so long at most, then end without running it")
-                            ->check(check_seconds)
-                            ->type_name("SECONDS");
+  auto* const timeout =
+      subcommand.add_option("--timeout", options.timeout_s, "Wait so long at most, and then end")
+          ->check(check_seconds)
+          ->type_name("SECONDS");
   subcommand.add_flag("--no-wait", options.no_wait, "Do not wait at all")->excludes(timeout);
   options.not_obtained_status = static_cast<int>(RunnerStatus::not_obtained);
   subcommand
       .add_option("-E,--not-obtained", options.not_obtained_status,
-                  "The exit status in that case; 124 by default")
+                  "The exit status where the time was not enough; 124 by default")
       ->check(CLI::Range(0, 255))
       ->type_name("STATUS");
 }
 
 void require_command(const std::vector<std::string>& command) {
   if (command.empty()) throw CLI::RequiredError("a command behind --");
-}
-
-auto run_guarded(std::string_view who, Guard& guard, const std::vector<std::string>& command)
-    -> int {
-  const auto status = run_holder(who, guard, command);
-  if (status) return *status;
-  complain(fmt::format("{}: {}", who, message(status.error())));
-  return static_cast<int>(RunnerStatus::failure);
 }
 
 }  // namespace parley::cli

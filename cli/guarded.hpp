@@ -1,58 +1,90 @@
-// A command that runs while something is held: by a process of its own, so that whoever is killed,
-// nothing is given up while the command still runs.
+// Commands that run while something is held: by a process of its own, so that whoever is killed,
+// nothing is given up while a command still runs.
 //
 //   parley ── holder ── command ── what the command starts
 //
-// The holder takes part in the object. It starts the command when it holds what was asked for, and
-// ends when the command has. docs/decisions/0018 says what happens when each of them is killed.
+// The holder takes part in the object, and starts a command when it holds what was asked for.
+// docs/decisions/0018 says what happens when each of them is killed.
 #pragma once
 
 #include <CLI/CLI.hpp>
 
+#include <expected>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <parley/deadline.hpp>
+#include <parley/os/child.hpp>
+#include <parley/os/pipe.hpp>
+
+#include "signals.hpp"
 
 namespace parley::cli {
 
-/// What `lock` and `sem` have in common.
-struct GuardedOptions {
+/// How long to wait, and how to end where that was not enough.
+struct WaitOptions {
   std::string path;
   std::optional<double> timeout_s;
   bool no_wait = false;
   int not_obtained_status;
 
+  /// From now on.
   [[nodiscard]] auto deadline() const -> Deadline;
 };
-void add_guarded_options(CLI::App& subcommand, GuardedOptions& options);
+void add_wait_options(CLI::App& subcommand, WaitOptions& options);
 
 /// A wrong argument for CLI11 where there is no command.
 void require_command(const std::vector<std::string>& command);
 
-/// What is held. Its calls are made in the holder.
-class Guard {
+/// What the work of a holder is done with.
+class Holder {
  public:
-  Guard(const Guard&) = delete;
-  auto operator=(const Guard&) -> Guard& = delete;
-  virtual ~Guard() = default;
+  /// Of this process. `lifeline` ends when parley does.
+  Holder(std::string_view who, Signals& signals, os::PipeReader lifeline);
+  Holder(const Holder&) = delete;
+  auto operator=(const Holder&) -> Holder& = delete;
 
-  /// Opens it and waits until it is held. Else the exit status; why has been told.
-  virtual auto take() -> std::optional<int> = 0;
+  /// Waits for what is to be held. Nothing may be held meanwhile, since signals, and the end of
+  /// parley, end this process.
+  template <class Wait>
+  auto wait(Wait wait) -> decltype(wait()) {
+    const Vulnerable here(*this);
+    return wait();
+  }
 
-  /// The command has ended by itself. Not called when it was killed: then the holder dies with what
-  /// it holds, and the others see that.
-  virtual void give_back() = 0;
+  /// Runs a command to its end, while it holds something. Where it cannot be run: the exit status;
+  /// why has been told.
+  auto run(os::ChildOptions command) -> std::expected<os::ExitStatus, int>;
 
- protected:
-  Guard() = default;
+ private:
+  /// The time of `wait`.
+  class Vulnerable {
+   public:
+    explicit Vulnerable(Holder& holder);
+    Vulnerable(const Vulnerable&) = delete;
+    auto operator=(const Vulnerable&) -> Vulnerable& = delete;
+    ~Vulnerable();
+
+   private:
+    std::optional<Signals::Allowed> allowed_;
+  };
+
+  auto wait_for(os::Child& command) -> os::ExitStatus;
+
+  std::string_view who_;
+  Signals& signals_;
+  os::PipeReader lifeline_;
 };
 
-/// Runs the command under the guard and gives its exit status, 128 plus the signal's number where
-/// one ended it. `who` is the subcommand and its object, for what there is to be told.
-auto run_guarded(std::string_view who, Guard& guard, const std::vector<std::string>& command)
-    -> int;
+/// Runs `work` in a holder, which ends with what it returns, and so does this. `who` is the
+/// subcommand and its object, for what there is to be told. What `work` still holds when it returns
+/// is as if its process had died with it.
+auto run_holder(std::string_view who, const std::function<int(Holder&)>& work) -> int;
+
+/// 128 plus the signal's number where one ended it.
+auto status_of(const os::ExitStatus& end) -> int;
 
 }  // namespace parley::cli

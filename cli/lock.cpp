@@ -19,11 +19,12 @@ namespace {
 /// In the lock at once, holding it or waiting.
 constexpr std::uint32_t participants_at_most = 1000;
 
-class Lock : public Guard {
+class Lock {
  public:
-  Lock(const GuardedOptions& options, const std::string& who) : options_(options), who_(who) {}
+  Lock(const WaitOptions& options, const std::string& who) : options_(options), who_(who) {}
 
-  auto take() -> std::optional<int> override {
+  /// Opens it and waits until it is held. Else the exit status; why has been told.
+  auto take() -> std::optional<int> {
     auto opened = Mutex::open_or_create(options_.path, {.participants = participants_at_most});
     if (!opened) return refuse(why_not(opened.error(), "a mutex"), RunnerStatus::failure);
     mutex_ = *std::move(opened);
@@ -41,7 +42,7 @@ class Lock : public Guard {
     return options_.not_obtained_status;
   }
 
-  void give_back() override { static_cast<void>(mutex_->release()); }
+  void give_back() { static_cast<void>(mutex_->release()); }
 
  private:
   auto refuse(const std::string& why, RunnerStatus status) -> int {
@@ -49,7 +50,7 @@ class Lock : public Guard {
     return static_cast<int>(status);
   }
 
-  const GuardedOptions& options_;
+  const WaitOptions& options_;
   const std::string& who_;
   std::optional<Mutex> mutex_;
 };
@@ -59,13 +60,20 @@ class Lock : public Guard {
 void add_lock(CLI::App& parley, const std::vector<std::string>& command, int& exit_status) {
   CLI::App* lock = parley.add_subcommand(
       "lock", "Run a command while no other holds the lock: parley lock PATH -- CMD...");
-  const auto options = std::make_shared<GuardedOptions>();
-  add_guarded_options(*lock, *options);
+  const auto options = std::make_shared<WaitOptions>();
+  add_wait_options(*lock, *options);
   lock->callback([options, &command, &exit_status] {
     require_command(command);
     const auto who = naming("lock", options->path);
-    Lock guard(*options, who);
-    exit_status = run_guarded(who, guard, command);
+    exit_status = run_holder(who, [&](Holder& holder) {
+      Lock held(*options, who);
+      if (const auto status = holder.wait([&] { return held.take(); })) return *status;
+      const auto end = holder.run(
+          {.program = command.front(), .arguments = {command.begin() + 1, command.end()}});
+      // A command that was killed leaves it to those who see that its holder is gone.
+      if (!end || end->kind == os::ExitStatus::Kind::exited) held.give_back();
+      return end ? status_of(*end) : end.error();
+    });
   });
 }
 

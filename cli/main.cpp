@@ -2,13 +2,11 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <array>
 #include <csignal>
 #include <exception>
 #include <span>
 #include <sstream>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,19 +43,23 @@ auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status
 
 struct Words {
   std::vector<std::string> own;  ///< Without the program's name; the last first, as CLI11 has it.
-  std::vector<std::string> command;  ///< Those behind `--`, where the subcommand runs a command.
+  std::vector<std::string> behind;  ///< Those behind `--`, of lock, sem and send.
 };
 
-/// CLI11 would take the words of a command apart where they have brackets in them.
+/// CLI11 would take words apart that have brackets around them: those of a command do not pass
+/// through it, and messages are marked.
 auto split(std::span<char* const> arguments) -> Words {
-  constexpr std::array<std::string_view, 2> runners{"lock", "sem"};
   Words words;
   if (arguments.empty()) return words;
   words.own.assign(arguments.begin() + 1, arguments.end());
-  if (!words.own.empty() && std::ranges::find(runners, words.own.front()) != runners.end()) {
+  const std::string subcommand = words.own.empty() ? std::string() : words.own.front();
+  if (subcommand == "lock" || subcommand == "sem" || subcommand == "send") {
     const auto end = std::ranges::find(words.own, "--");
-    if (end != words.own.end()) words.command.assign(end + 1, words.own.end());
+    if (end != words.own.end()) words.behind.assign(end + 1, words.own.end());
     words.own.erase(end, words.own.end());
+  }
+  if (subcommand == "send") {
+    for (auto& word : words.own) word = parley::cli::marked(word);
   }
   std::ranges::reverse(words.own);
   return words;
@@ -68,11 +70,17 @@ auto run(int argc, char** argv) -> int {
   app.set_version_flag("--version", "parley " PARLEY_VERSION);
   app.require_subcommand(1);
   int exit_status = 0;
-  auto [own, command] = split(std::span(argv, static_cast<std::size_t>(argc)));
+  auto [own, behind] = split(std::span(argv, static_cast<std::size_t>(argc)));
   parley::cli::add_doctor(app, exit_status);
-  parley::cli::add_lock(app, command, exit_status);
+  parley::cli::add_lock(app, behind, exit_status);
+  parley::cli::add_ls(app, exit_status);
+  parley::cli::add_new(app, exit_status);
   parley::cli::add_pipe(app, exit_status);
-  parley::cli::add_sem(app, command, exit_status);
+  parley::cli::add_recv(app, exit_status);
+  parley::cli::add_rm(app, exit_status);
+  parley::cli::add_sem(app, behind, exit_status);
+  parley::cli::add_send(app, behind, exit_status);
+  parley::cli::add_show(app, exit_status);
   parley::cli::add_tour(app, exit_status);
   try {
     app.parse(std::move(own));
@@ -83,6 +91,22 @@ auto run(int argc, char** argv) -> int {
 }
 
 }  // namespace
+
+namespace parley::cli {
+
+namespace {
+constexpr char mark = '\x01';
+}
+
+auto marked(const std::string& word) -> std::string {
+  return word.starts_with('[') || word.starts_with(mark) ? mark + word : word;
+}
+
+auto unmarked(const std::string& word) -> std::string {
+  return word.starts_with(mark) ? word.substr(1) : word;
+}
+
+}  // namespace parley::cli
 
 auto main(int argc, char** argv) -> int {
   parley::cli::ignore_write_signals();

@@ -24,15 +24,16 @@ namespace {
 /// Of them as many as may run, run; the others wait.
 constexpr std::uint32_t participants_at_most = 1000;
 
-struct Options : GuardedOptions {
+struct Options : WaitOptions {
   std::optional<std::uint16_t> max;
 };
 
-class Slot : public Guard {
+class Slot {
  public:
   Slot(const Options& options, const std::string& who) : options_(options), who_(who) {}
 
-  auto take() -> std::optional<int> override {
+  /// Opens it and waits until it is held. Else the exit status; why has been told.
+  auto take() -> std::optional<int> {
     auto opened = open();
     if (!opened) return refuse(why_not(opened.error(), "a set of semaphores"));
     set_ = *std::move(opened);
@@ -49,7 +50,7 @@ class Slot : public Guard {
     return options_.not_obtained_status;
   }
 
-  void give_back() override {
+  void give_back() {
     static_cast<void>(set_->operate({.index = 0, .delta = 1, .undo = true}, Deadline::now()));
   }
 
@@ -89,7 +90,7 @@ void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exi
   CLI::App* sem = parley.add_subcommand(
       "sem", "Run a command, at most N at once: parley sem PATH --max N -- CMD...");
   const auto options = std::make_shared<Options>();
-  add_guarded_options(*sem, *options);
+  add_wait_options(*sem, *options);
   sem->add_option("--max", options->max,
                   "At most N commands at once; makes the object where it is missing")
       ->check(CLI::Range(1, SemaphoreSet::highest_value))
@@ -97,8 +98,15 @@ void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exi
   sem->callback([options, &command, &exit_status] {
     require_command(command);
     const auto who = naming("sem", options->path);
-    Slot guard(*options, who);
-    exit_status = run_guarded(who, guard, command);
+    exit_status = run_holder(who, [&](Holder& holder) {
+      Slot held(*options, who);
+      if (const auto status = holder.wait([&] { return held.take(); })) return *status;
+      const auto end = holder.run(
+          {.program = command.front(), .arguments = {command.begin() + 1, command.end()}});
+      // A command that was killed leaves it to those who see that its holder is gone.
+      if (!end || end->kind == os::ExitStatus::Kind::exited) held.give_back();
+      return end ? status_of(*end) : end.error();
+    });
   });
 }
 

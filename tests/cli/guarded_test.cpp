@@ -211,6 +211,8 @@ TEST_CASE("kill -9 of the command passes its status on, and another one begins")
     wait_until_it_waits(second);
     kill(pid, SIGKILL);
     CHECK(second.finish().output == "begun\n");
+    siginfo_t ended{};
+    REQUIRE(waitid(P_PID, static_cast<id_t>(first.pid()), &ended, WEXITED | WNOWAIT) == 0);
     first.signal_all(SIGTERM);  // what the command has started is its own affair
     CHECK(first.finish().status == 128 + SIGKILL);
   }
