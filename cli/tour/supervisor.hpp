@@ -4,9 +4,9 @@
 #include <expected>
 #include <functional>
 
+#include "signals.hpp"
 #include "tour/mechanism.hpp"
 #include "tour/outcome.hpp"
-#include "signals.hpp"
 
 namespace parley::cli {
 

@@ -9,8 +9,8 @@
 
 namespace parley::shm {
 
-/// Collects values outside of the object, and is a transaction itself or part of one. At most `capacity` words,
-/// which its user sees to.
+/// Collects values outside of the object, and is a transaction itself or part of one. At most
+/// `capacity` words, which its user sees to.
 class Draft {
  public:
   static constexpr std::size_t capacity = 72;
@@ -41,8 +41,8 @@ class Draft {
     }
   }
 
-  /// A transaction of this alone, as shm/transaction.hpp has it. It stores what it knows itself, and
-  /// reads nothing back from the journal.
+  /// A transaction of this alone, as shm/transaction.hpp has it. It stores what it knows itself,
+  /// and reads nothing back from the journal.
   void commit(const JournalPlace& place) const noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
       auto& entry = place.entries[i];

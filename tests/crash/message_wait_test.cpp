@@ -11,7 +11,8 @@ namespace parley::test {
 namespace {
 
 /// Others are made, put to sleep and served for each death.
-constexpr Sample with_others{.of_steps = 120, .of_instructions = 120};
+constexpr Sample with_others{
+    .of_steps = 120, .of_instructions = 60, .of_instructions_in_full = 2000};
 
 auto receiver(QueueWorld& world, Selection selection, std::string text) -> std::function<void()> {
   return [&world, selection, text = std::move(text)] {

@@ -28,6 +28,7 @@ namespace {
 constexpr std::size_t page_bytes = 4096;
 
 std::array<std::atomic<void*>, 64> guarded{};
+std::array<std::atomic<std::byte*>, 64> poisoned{};  // from there to its page's end
 
 auto whole_pages(std::size_t bytes) -> std::size_t {
   return (bytes + page_bytes - 1) / page_bytes * page_bytes;
@@ -54,6 +55,31 @@ auto map_region(std::size_t bytes, int protection, int flags) -> void* {
   return address;
 }
 
+auto rest_of_page(const std::byte* from) -> std::size_t {
+  return (page_bytes - reinterpret_cast<std::uintptr_t>(from) % page_bytes) % page_bytes;
+}
+
+void poison_rest_of_page(std::byte* from) {
+  if (rest_of_page(from) == 0) return;
+  for (auto& each : poisoned) {
+    std::byte* none = nullptr;
+    if (!each.compare_exchange_strong(none, from)) continue;
+    ASAN_POISON_MEMORY_REGION(from, rest_of_page(from));
+    return;
+  }
+}
+
+/// Only these pages: an object may be larger than what the sanitizer can be told of in time.
+void unpoison(const std::byte* address, std::size_t bytes) {
+  for (auto& each : poisoned) {
+    auto* from = each.load();
+    if (from < address || from >= address + bytes) continue;
+    if (each.compare_exchange_strong(from, nullptr)) {
+      ASAN_UNPOISON_MEMORY_REGION(from, rest_of_page(from));
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" auto mmap(void* address, std::size_t bytes, int protection, int flags, int fd,
@@ -61,8 +87,7 @@ extern "C" auto mmap(void* address, std::size_t bytes, int protection, int flags
   if ((flags & MAP_NORESERVE) != 0) return map_region(bytes, protection, flags);
   void* const mapped = system_mmap(address, bytes, protection, flags, fd, offset);
   if ((flags & (MAP_FIXED | MAP_SHARED)) == (MAP_FIXED | MAP_SHARED) && mapped != MAP_FAILED) {
-    auto* const start = static_cast<std::byte*>(mapped);
-    ASAN_POISON_MEMORY_REGION(start + bytes, whole_pages(bytes) - bytes);
+    poison_rest_of_page(static_cast<std::byte*>(mapped) + bytes);
   }
   return mapped;
 }
@@ -72,7 +97,7 @@ extern "C" auto munmap(void* address, std::size_t bytes) noexcept -> int {
     void* expected = address;
     if (address == nullptr || !each.compare_exchange_strong(expected, nullptr)) continue;
     const auto inner = whole_pages(bytes);
-    ASAN_UNPOISON_MEMORY_REGION(address, inner);
+    unpoison(static_cast<std::byte*>(address), inner);
     bytes = inner + page_bytes;
   }
   return static_cast<int>(syscall(SYS_munmap, address, bytes));
