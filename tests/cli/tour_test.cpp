@@ -93,7 +93,7 @@ TEST_CASE(
   CHECK(results.at("system").at("kernel").is_string());
   CHECK(results.at("system").at("processors") > 0);
   CHECK(verdicts(results).size() == tour_names().size());
-  CHECK(results.at("mechanisms").size() == 17);
+  CHECK(results.at("mechanisms").size() == 18);
   for (const auto& mechanism : results.at("mechanisms")) {
     if (mechanism.at("verdict") == "refused") {
       MESSAGE("this machine refuses ", mechanism.at("name"), ": ", mechanism.at("reason"));

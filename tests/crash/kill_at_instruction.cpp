@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 
 #include "crash/crash.hpp"
@@ -28,22 +30,38 @@ auto await_stop(pid_t victim) -> int {
   return info.si_status;
 }
 
-/// Each request names its data as the kernel's manual does: an address or a number.
+/// Each request names its data as the kernel's manual does: an address or a number. Nothing where
+/// the victim is ending: another thread of it came by a breakpoint.
 auto request(__ptrace_request what, pid_t victim, std::uintptr_t address, std::uintptr_t data)
-    -> long {
+    -> std::optional<std::uintptr_t> {
   errno = 0;
   // NOLINTNEXTLINE(performance-no-int-to-ptr)
   const long result = ptrace(what, victim, reinterpret_cast<void*>(address),
                              reinterpret_cast<void*>(data));  // NOLINT(performance-no-int-to-ptr)
+  if (errno == ESRCH) return std::nullopt;
   REQUIRE(errno == 0);
-  return result;
+  return static_cast<std::uintptr_t>(result);
 }
 
 constexpr auto program_counter = offsetof(user_regs_struct, rip);
 
 auto step(pid_t victim) -> int {
-  request(PTRACE_SINGLESTEP, victim, 0, 0);
-  return await_stop(victim);
+  return request(PTRACE_SINGLESTEP, victim, 0, 0) ? await_stop(victim) : 0;
+}
+
+/// Lets it run until it comes to the address, where it then stands: the signal that stopped it, or
+/// 0 where it has ended or is ending.
+auto run_to(pid_t victim, std::uintptr_t address, std::uintptr_t whole) -> int {
+  constexpr std::uintptr_t int3 = 0xcc;
+  if (request(PTRACE_PEEKUSER, victim, program_counter, 0) == address) {
+    if (const int stop = step(victim); stop != SIGTRAP) return stop;
+  }
+  if (!request(PTRACE_POKETEXT, victim, address, (whole & ~std::uintptr_t{0xff}) | int3)) return 0;
+  if (!request(PTRACE_CONT, victim, 0, 0)) return 0;
+  const int stop = await_stop(victim);
+  if (stop == 0 || !request(PTRACE_POKETEXT, victim, address, whole)) return 0;
+  if (stop == SIGTRAP && !request(PTRACE_POKEUSER, victim, program_counter, address)) return 0;
+  return stop;
 }
 
 }  // namespace
@@ -72,8 +90,9 @@ auto Killer::strike(Peer& victim) -> int {
 auto Killer::learn(Peer& victim) -> int {
   path_.instructions.clear();
   do {
-    path_.instructions.push_back(
-        static_cast<std::uintptr_t>(request(PTRACE_PEEKUSER, victim.pid(), program_counter, 0)));
+    const auto here = request(PTRACE_PEEKUSER, victim.pid(), program_counter, 0);
+    REQUIRE(here.has_value());
+    path_.instructions.push_back(*here);
   } while (step(victim.pid()) == SIGTRAP);
   path_.steps = path_.instructions.size();
   request(PTRACE_DETACH, victim.pid(), 0, 0);
@@ -90,20 +109,12 @@ auto Killer::go_to_point(Peer& victim) -> int {
   const auto address = before.back();
   auto left = std::ranges::count(before, address);
   if (before.front() == address) --left;  // there it stands
-  const auto whole = static_cast<std::uintptr_t>(request(PTRACE_PEEKTEXT, pid, address, 0));
-  constexpr std::uintptr_t int3 = 0xcc;
+  const auto whole = request(PTRACE_PEEKTEXT, pid, address, 0);
+  REQUIRE(whole.has_value());
   int stop = SIGTRAP;
   for (; left > 0; --left) {
-    if (static_cast<std::uintptr_t>(request(PTRACE_PEEKUSER, pid, program_counter, 0)) == address) {
-      if (step(pid) != SIGTRAP) break;
-    }
-    request(PTRACE_POKETEXT, pid, address, (whole & ~std::uintptr_t{0xff}) | int3);
-    request(PTRACE_CONT, pid, 0, 0);
-    stop = await_stop(pid);
-    if (stop == 0) break;
-    request(PTRACE_POKETEXT, pid, address, whole);
+    stop = run_to(pid, address, *whole);
     if (stop != SIGTRAP) break;
-    request(PTRACE_POKEUSER, pid, program_counter, address);
   }
   if (left == 0) {
     ::kill(pid, SIGKILL);
