@@ -73,9 +73,10 @@ class RingsWhenKilled {
     }
     if (list == nullptr) {
       // A thread that clone(2) made, or of a C library that has not needed one yet.
-      own_ = {.list = {.next = &own_.list}, .futex_offset = 0, .list_op_pending = nullptr};
-      if (!sys::call<::syscall>(long{SYS_set_robust_list}, &own_, sizeof own_)) return;
-      list = &own_;
+      static constinit thread_local robust_list_head own{};
+      own = {.list = {.next = &own.list}, .futex_offset = 0, .list_op_pending = nullptr};
+      if (!sys::call<::syscall>(long{SYS_set_robust_list}, &own, sizeof own)) return;
+      list = &own;
     }
     list_ = list;
     before_ = list->list_op_pending;
@@ -93,12 +94,9 @@ class RingsWhenKilled {
   }
 
  private:
-  static thread_local robust_list_head own_;
   robust_list_head* list_ = nullptr;
   robust_list* before_ = nullptr;
 };
-
-constinit thread_local robust_list_head RingsWhenKilled::own_{};
 
 auto wait_for_any(std::span<const WatchedWord> words, Deadline deadline, const std::uint32_t* bell)
     -> Result<void> {

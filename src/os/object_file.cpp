@@ -111,7 +111,7 @@ auto back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) -> Resu
 }
 
 void give_back(BorrowedFd file, std::size_t from_bytes, std::size_t to_bytes) noexcept {
-  sys::release<::fallocate>(file.number(), int{FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE},
+  sys::release<::fallocate>(file.number(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                             static_cast<off_t>(from_bytes),
                             static_cast<off_t>(to_bytes - from_bytes));
 }
