@@ -39,7 +39,6 @@ using parley::Deadline;
 using parley::Error;
 using parley::Stream;
 using parley::StreamEnd;
-using parley::StreamPair;
 using parley::StreamReader;
 using parley::StreamWriter;
 using parley::WaitStrategy;

@@ -18,8 +18,6 @@ using parley::Deadline;
 using parley::Error;
 using parley::MessageQueue;
 using parley::MessageQueueOptions;
-using parley::Received;
-using parley::ReceiveOptions;
 using parley::Result;
 using parley::Selection;
 using namespace std::chrono_literals;
