@@ -87,4 +87,19 @@ auto run_holder(std::string_view who, const std::function<int(Holder&)>& work) -
 /// 128 plus the signal's number where one ended it.
 auto status_of(const os::ExitStatus& end) -> int;
 
+/// Runs the command, its program first, in a holder, while it holds something: `held.take()` waits
+/// for it, or tells the exit status, and `held.give_back()` ends it. The exit status.
+template <class Held>
+auto run_while_held(std::string_view who, Held held, const std::vector<std::string>& command)
+    -> int {
+  return run_holder(who, [&](Holder& holder) {
+    if (const auto status = holder.wait([&] { return held.take(); })) return *status;
+    const auto end =
+        holder.run({.program = command.front(), .arguments = {command.begin() + 1, command.end()}});
+    // A command that was killed leaves it to those who see that its holder is gone.
+    if (!end || end->kind == os::ExitStatus::Kind::exited) held.give_back();
+    return end ? status_of(*end) : end.error();
+  });
+}
+
 }  // namespace parley::cli

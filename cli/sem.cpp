@@ -98,15 +98,7 @@ void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exi
   sem->callback([options, &command, &exit_status] {
     require_command(command);
     const auto who = naming("sem", options->path);
-    exit_status = run_holder(who, [&](Holder& holder) {
-      Slot held(*options, who);
-      if (const auto status = holder.wait([&] { return held.take(); })) return *status;
-      const auto end = holder.run(
-          {.program = command.front(), .arguments = {command.begin() + 1, command.end()}});
-      // A command that was killed leaves it to those who see that its holder is gone.
-      if (!end || end->kind == os::ExitStatus::Kind::exited) held.give_back();
-      return end ? status_of(*end) : end.error();
-    });
+    exit_status = run_while_held(who, Slot(*options, who), command);
   });
 }
 

@@ -1,9 +1,5 @@
 #include <doctest/doctest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,14 +19,9 @@
 #include <parley/os/pipe.hpp>
 #include <parley/semaphore_set.hpp>
 
+#include "support/bare.hpp"
 #include "support/peer.hpp"
 #include "support/skip.hpp"
-
-// Of the sanitizers' allocator; absent in a build without.
-// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
-extern "C" __attribute__((weak)) auto __sanitizer_install_malloc_and_free_hooks(
-    void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*))
-    -> int;
 
 namespace {
 
@@ -275,29 +266,6 @@ TEST_CASE("processes that attach and die by turns leave the table as it was") {
   for (int i = 0; i < 3; ++i) CHECK(another(set));
 }
 
-namespace {
-
-int allocations = 0;
-void count_allocation(const volatile void* /*block*/, std::size_t /*size*/) {
-  ++allocations;
-}
-void ignore_free(const volatile void* /*block*/) {}
-
-/// From here on any other system call is the end, by SIGSYS.
-void allow_only_to_exit() {
-  std::array<sock_filter, 4> program{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-  }};
-  const sock_fprog filter{.len = program.size(), .filter = program.data()};
-  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-  REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
-}
-
-}  // namespace
-
 TEST_CASE("an uncontended operation makes no system call and allocates nothing") {
   auto set = make({1, 0});
   auto semaphore = Semaphore::create(1).value();
@@ -308,10 +276,7 @@ TEST_CASE("an uncontended operation makes no system call and allocates nothing")
     REQUIRE(semaphore.post());
     REQUIRE(mutex.acquire(Deadline::now()));
     REQUIRE(mutex.release());
-    if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
-      __sanitizer_install_malloc_and_free_hooks(count_allocation, ignore_free);
-    }
-    allow_only_to_exit();
+    parley::test::become_bare();
     const std::array<parley::SemaphoreOperation, 2> both{
         {{.index = 0, .delta = -1, .undo = true}, {.index = 1, .delta = 1, .undo = true}}};
     bool good = true;
@@ -326,7 +291,7 @@ TEST_CASE("an uncontended operation makes no system call and allocates nothing")
       good &= semaphore.post().has_value();
       good &= mutex.acquire(Deadline::never()).has_value() && mutex.release().has_value();
     }
-    syscall(SYS_exit_group, good && allocations == 0 ? 0 : 2);
+    parley::test::end_bare(good);
   });
   CHECK(peer.wait() == 0);
 }

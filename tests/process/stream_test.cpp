@@ -1,11 +1,7 @@
 #include <parley/stream.hpp>
 
 #include <doctest/doctest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,14 +19,9 @@
 #include <parley/os/pipe.hpp>
 #include <parley/os/socket.hpp>
 
+#include "support/bare.hpp"
 #include "support/peer.hpp"
 #include "support/temp_dir.hpp"
-
-// Of the sanitizers' allocator; absent in a build without.
-// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
-extern "C" __attribute__((weak)) auto __sanitizer_install_malloc_and_free_hooks(
-    void (*on_malloc)(const volatile void*, std::size_t), void (*on_free)(const volatile void*))
-    -> int;
 
 namespace {
 
@@ -414,29 +405,6 @@ TEST_CASE("a named stream that is truncated under its users is corrupt, and nobo
   CHECK(stream.writer().error() == Error::corrupt);
 }
 
-namespace {
-
-int allocations = 0;
-void count_allocation(const volatile void* /*block*/, std::size_t /*size*/) {
-  ++allocations;
-}
-void ignore_free(const volatile void* /*block*/) {}
-
-/// From here on any other system call is the end, by SIGSYS.
-void allow_only_to_exit() {
-  std::array<sock_filter, 4> program{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-  }};
-  const sock_fprog filter{.len = program.size(), .filter = program.data()};
-  REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-  REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
-}
-
-}  // namespace
-
 TEST_CASE("to write and to read what is there makes no system call and allocates nothing") {
   auto stream = Stream::create({.capacity_bytes = small}).value();
   Peer peer([&] {
@@ -444,10 +412,7 @@ TEST_CASE("to write and to read what is there makes no system call and allocates
     auto reader = stream.reader().value();
     Bytes bytes(small);
     const iovec area{.iov_base = bytes.data(), .iov_len = bytes.size()};
-    if (__sanitizer_install_malloc_and_free_hooks != nullptr) {
-      __sanitizer_install_malloc_and_free_hooks(count_allocation, ignore_free);
-    }
-    allow_only_to_exit();
+    parley::test::become_bare();
     bool good = true;
     for (int i = 0; i < 100; ++i) {
       for (int j = 0; j < 10; ++j) {
@@ -463,7 +428,7 @@ TEST_CASE("to write and to read what is there makes no system call and allocates
       good &= writer.wait_for_reader(Deadline::never()).has_value();
       good &= reader.wait_for_writer(Deadline::never()).has_value();
     }
-    syscall(SYS_exit_group, good && allocations == 0 ? 0 : 2);
+    parley::test::end_bare(good);
   });
   CHECK(peer.wait() == 0);
 }
