@@ -151,8 +151,13 @@ class MessageQueue {
   /// Ends this participation, once its messages that are taken or reserved are gone too.
   ~MessageQueue();
 
-  /// To hand on.
+  /// To hand on. None once it was closed.
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd;
+  /// Closes the descriptor: the queue is then opened by its name for a moment where one is needed,
+  /// so a program may have more objects than descriptors, and may close those it has not opened. If
+  /// the name is gone or another's, what needs one is `removed`. `invalid` for a queue without a
+  /// name; not while another thread uses this handle.
+  auto close_descriptor() -> Result<void>;
   [[nodiscard]] auto message_bytes_at_most() const noexcept -> std::size_t;
 
   /// Of this handle; `adaptive` at first.

@@ -88,8 +88,13 @@ class SemaphoreSet {
   /// Ends this participation: undoes what it did with `undo`.
   ~SemaphoreSet();
 
-  /// To hand on.
+  /// To hand on. None once it was closed.
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd;
+  /// Closes the descriptor: the set is then opened by its name for a moment where one is needed, so
+  /// a program may have more objects than descriptors, and may close those it has not opened. If
+  /// the name is gone or another's, what needs one is `removed`. `invalid` for a set without a
+  /// name; not while another thread uses this handle.
+  auto close_descriptor() -> Result<void>;
   [[nodiscard]] auto count() const noexcept -> std::size_t;
   [[nodiscard]] auto has_undo() const noexcept -> bool;
 

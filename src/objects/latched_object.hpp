@@ -46,6 +46,7 @@ class LatchedObject {
       : segment_(std::move(segment)), table_(table) {}
 
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return segment_.descriptor(); }
+  auto close_descriptor() -> Result<void> { return segment_.close_descriptor(); }
   [[nodiscard]] auto segment() const noexcept -> const shm::Segment& { return segment_; }
   [[nodiscard]] auto table() noexcept -> Table& { return table_; }
   [[nodiscard]] auto table() const noexcept -> const Table& { return table_; }

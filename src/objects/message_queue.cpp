@@ -92,6 +92,10 @@ auto MessageQueue::descriptor() const noexcept -> os::BorrowedFd {
   return state_->descriptor();
 }
 
+auto MessageQueue::close_descriptor() -> Result<void> {
+  return state_->close_descriptor();
+}
+
 auto MessageQueue::message_bytes_at_most() const noexcept -> std::size_t {
   return state_->table().shape().message_bytes;
 }

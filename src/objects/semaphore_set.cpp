@@ -81,6 +81,10 @@ auto SemaphoreSet::descriptor() const noexcept -> os::BorrowedFd {
   return state_->descriptor();
 }
 
+auto SemaphoreSet::close_descriptor() -> Result<void> {
+  return state_->close_descriptor();
+}
+
 auto SemaphoreSet::count() const noexcept -> std::size_t {
   return state_->table().shape().count;
 }

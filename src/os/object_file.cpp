@@ -178,6 +178,12 @@ auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus> {
                           .may_shrink = !seals || !seals->shrink};
 }
 
+auto object_identity(BorrowedFd fd) -> Result<FileIdentity> {
+  struct stat status{};
+  PARLEY_TRY(sys::call<sys::file_status>(fd.number(), &status));
+  return FileIdentity{.device = status.st_dev, .inode = status.st_ino};
+}
+
 auto read_object(BorrowedFd fd, std::size_t offset, std::span<std::byte> into)
     -> Result<std::size_t> {
   std::size_t size = 0;

@@ -79,6 +79,16 @@ struct ObjectFileStatus {
 /// `invalid` if it is neither a file nor memory, or cannot be read.
 auto object_status(BorrowedFd fd) -> Result<ObjectFileStatus>;
 
+/// What tells a file from all others that exist at the same time.
+struct FileIdentity {
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
+
+  auto operator==(const FileIdentity&) const noexcept -> bool = default;
+};
+
+auto object_identity(BorrowedFd fd) -> Result<FileIdentity>;
+
 /// As many bytes as there are from an offset on, and as fit. pread(2)
 auto read_object(BorrowedFd fd, std::size_t offset, std::span<std::byte> into)
     -> Result<std::size_t>;

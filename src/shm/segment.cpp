@@ -51,8 +51,14 @@ Segment::Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) n
       places_(std::launder(reinterpret_cast<Place*>(region_.bytes().data() + places_offset))),
       place_count_(place_count) {}
 
+Segment::File::~File() {
+  if (opened_.is_open()) os::close_object(std::move(opened_));
+}
+
 Segment::Segment(Segment&& other) noexcept
     : fd_(std::move(other.fd_)),
+      path_(std::move(other.path_)),
+      identity_(other.identity_),
       region_(std::move(other.region_)),
       body_(other.body_),
       places_(other.places_),
@@ -62,14 +68,36 @@ Segment::Segment(Segment&& other) noexcept
       process_(std::exchange(other.process_, nobody)) {}
 
 Segment::~Segment() {
-  if (!fd_.is_open()) return;
   if (stands()) {
     // Nobody may claim the place before the keeper has forgotten it: see os/keeper.hpp. Where a
-    // peer holds the lock for so long, it means ill, and harms none but those who trust it.
-    const auto lock = os::ClaimLock::acquire(fd_, Deadline::after(patience));
-    leave();
+    // peer holds the lock for so long, it means ill, and harms none but those who trust it; and to
+    // an object whose name is gone nobody new comes.
+    const auto file = this->file();
+    if (file) {
+      const auto lock = os::ClaimLock::acquire(file->fd(), Deadline::after(patience));
+      leave();
+    } else {
+      leave();
+    }
   }
+  if (fd_.is_open()) os::close_object(std::move(fd_));
+}
+
+auto Segment::close_descriptor() -> Result<void> {
+  if (path_.empty()) return failure(Error::invalid);
+  if (!fd_.is_open()) return {};
+  identity_ = PARLEY_TRY(os::object_identity(fd_));
   os::close_object(std::move(fd_));
+  return {};
+}
+
+auto Segment::file() const -> Result<File> {
+  if (fd_.is_open()) return File(os::BorrowedFd(fd_));
+  auto opened = os::open_object(path_, os::Access::read_write);
+  if (!opened) return failure(opened.error() == Error::not_found ? Error::removed : opened.error());
+  File file(std::move(*opened));
+  if (PARLEY_TRY(os::object_identity(file.fd())) != identity_) return failure(Error::removed);
+  return file;
 }
 
 auto Segment::create(const SegmentName& name, const SegmentShape& shape,
@@ -80,7 +108,7 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   const std::uint32_t places = shape.participants + 1;
   const std::size_t bytes = body_offset(places) + shape.body_bytes;
   const bool named = !name.name.empty();
-  const auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
+  auto path = named ? PARLEY_TRY(os::object_path(name.name)) : std::string();
   auto fd = PARLEY_TRY(named ? os::create_unnamed(path, name.mode) : os::create_memory("parley"));
   // Where there are parts that get their memory later, each is asked for when it does.
   if (!named && shape.backed.empty()) PARLEY_TRY(os::require_machine_has(bytes));
@@ -90,6 +118,7 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
   auto region = PARLEY_TRY(os::Region::map(fd, bytes, named, has_rings(shape.kind)));
   Segment segment(std::move(fd), std::move(region), places);
+  segment.path_ = std::move(path);
   fill(segment.body());
   write_header(segment.header(), {.kind = shape.kind,
                                   .body_version = shape.body_version,
@@ -104,12 +133,14 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
 auto Segment::back(const ByteRange& range) const -> Result<void> {
   const auto body = body_offset(place_count_);
   if (!region_.may_shrink()) PARLEY_TRY(os::require_machine_has(body + range.end - range.begin));
-  return os::back(fd_, body + range.begin, body + range.end);
+  const auto file = PARLEY_TRY(this->file());
+  return os::back(file.fd(), body + range.begin, body + range.end);
 }
 
 void Segment::give_back(const ByteRange& range) const noexcept {
   const auto body = body_offset(place_count_);
-  os::give_back(fd_, body + range.begin, body + range.end);
+  const auto file = this->file();
+  if (file) os::give_back(file->fd(), body + range.begin, body + range.end);
 }
 
 auto Segment::publish(std::string_view name) const -> Result<void> {
@@ -122,8 +153,11 @@ auto Segment::unlink(std::string_view name) -> Result<void> {
 
 auto Segment::open(std::string_view name, ObjectKind kind, std::uint32_t body_version)
     -> Result<Segment> {
-  const auto path = PARLEY_TRY(os::object_path(name));
-  return map(PARLEY_TRY(os::open_object(path, os::Access::read_write)), kind, body_version);
+  auto path = PARLEY_TRY(os::object_path(name));
+  auto segment = PARLEY_TRY(
+      map(PARLEY_TRY(os::open_object(path, os::Access::read_write)), kind, body_version));
+  segment.path_ = std::move(path);
+  return segment;
 }
 
 auto Segment::adopt(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version)
@@ -178,9 +212,10 @@ void Segment::declare_strangers_dead(std::uint64_t inode) {
 }
 
 auto Segment::claim(const std::function<Result<void>()>& clean_up) -> Result<void> {
-  const auto status = PARLEY_TRY(os::object_status(fd_));
+  const auto file = PARLEY_TRY(this->file());
+  const auto status = PARLEY_TRY(os::object_status(file.fd()));
   if (region_.is_lost()) return failure(Error::corrupt);
-  const auto lock = PARLEY_TRY(os::ClaimLock::acquire(fd_, Deadline::after(patience)));
+  const auto lock = PARLEY_TRY(os::ClaimLock::acquire(file.fd(), Deadline::after(patience)));
   if (is_current()) return {};  // another thread of this process was faster
   declare_strangers_dead(status.inode);
   if (first_free() == place_count_) {

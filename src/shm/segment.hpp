@@ -92,6 +92,9 @@ class Segment {
   auto claim(const std::function<Result<void>()>& clean_up) -> Result<void>;
 
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return fd_; }
+  /// Closes it: from now on the object is opened anew by its name where a descriptor is needed.
+  /// `invalid` for one without a name. Not while another thread uses this segment.
+  auto close_descriptor() -> Result<void>;
   [[nodiscard]] auto body() const noexcept -> std::span<std::byte> { return body_; }
   [[nodiscard]] auto is_lost() const noexcept -> bool { return region_.is_lost(); }
 
@@ -178,6 +181,26 @@ class Segment {
   Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept;
 
   static auto map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
+
+  /// The object's file, for as long as this stands.
+  class File {
+   public:
+    explicit File(os::BorrowedFd fd) noexcept : fd_(fd) {}
+    explicit File(os::OwnedFd fd) noexcept : opened_(std::move(fd)), fd_(opened_) {}
+    File(File&& other) noexcept = default;
+    File(const File&) = delete;
+    auto operator=(const File&) -> File& = delete;
+    auto operator=(File&&) -> File& = delete;
+    ~File();
+
+    [[nodiscard]] auto fd() const noexcept -> os::BorrowedFd { return fd_; }
+
+   private:
+    os::OwnedFd opened_;  ///< Where the segment has closed its own.
+    os::BorrowedFd fd_;
+  };
+  /// `removed` where it goes by its name and another file, or none, has that.
+  auto file() const -> Result<File>;
   [[nodiscard]] auto header() const noexcept -> SegmentHeader& {
     return *std::launder(reinterpret_cast<SegmentHeader*>(region_.bytes().data()));
   }
@@ -194,7 +217,9 @@ class Segment {
 
   static constexpr std::uint32_t nobody = ~0U;
 
-  os::OwnedFd fd_;
+  os::OwnedFd fd_;               ///< None where it goes by its name.
+  std::string path_;             ///< Of an object that has a name.
+  os::FileIdentity identity_{};  ///< What that file is, once `fd_` is closed.
   os::Region region_;
   std::span<std::byte> body_;
   Place* places_;

@@ -1,6 +1,7 @@
 #include <parley/semaphore_set.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -320,4 +321,54 @@ TEST_CASE("each wait strategy waits") {
     CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(soon)).error() ==
           Error::timed_out);
   }
+}
+
+TEST_CASE("a set that has closed its descriptor goes by its name") {
+  const TempDir dir;
+  const auto name = dir.path() + "/set";
+  auto set = SemaphoreSet::create(name, Values{1}).value();
+  REQUIRE(set.close_descriptor());
+  CHECK(set.close_descriptor());
+  CHECK(set.descriptor().number() < 0);
+  CHECK(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+  CHECK(SemaphoreSet::open(name).value().value(0).value() == 0);
+
+  SUBCASE("a child takes part") {
+    const pid_t child = fork();
+    if (child == 0) _exit(set.operate({.index = 0, .delta = 1}, Deadline::now()) ? 0 : 1);
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(set.value(0).value() == 1);
+  }
+  SUBCASE("at its end it is undone") {
+    auto other = SemaphoreSet::open(name).value();
+    {
+      const auto ends = std::move(set);
+    }
+    CHECK(other.value(0).value() == 1);
+  }
+  SUBCASE("also where the name is gone") {
+    auto other = SemaphoreSet::open(name).value();
+    REQUIRE(SemaphoreSet::unlink(name));
+    {
+      const auto ends = std::move(set);
+    }
+    CHECK(other.value(0).value() == 1);
+  }
+  SUBCASE("another's name is not taken for its own") {
+    REQUIRE(SemaphoreSet::unlink(name));
+    auto other = SemaphoreSet::create(name, Values{7}).value();
+    const pid_t child = fork();
+    if (child == 0) _exit(set.value(0).error() == Error::removed ? 0 : 1);
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+}
+
+TEST_CASE("a set without a name keeps its descriptor") {
+  auto set = make({1});
+  CHECK(set.close_descriptor().error() == Error::invalid);
+  CHECK(set.descriptor().number() >= 0);
 }
