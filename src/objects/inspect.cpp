@@ -62,6 +62,8 @@ auto version_of(ObjectKind kind) -> std::optional<std::uint32_t> {
       return shm::stream_version;
     case ObjectKind::message_queue:
       return shm::message_queue_version;
+    case ObjectKind::space_table:
+      return std::nullopt;  // no object that is used by itself
   }
   return std::nullopt;
 }

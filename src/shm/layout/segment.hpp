@@ -33,6 +33,7 @@ enum class ObjectKind : std::uint32_t {
   shared_memory = 3,
   stream = 4,
   message_queue = 5,
+  space_table = 6,
 };
 
 /// Whether parts of the body are mapped twice, as rings.
