@@ -38,6 +38,18 @@ struct SpaceLimits {
   /// Sets one, given as `name=value`. `invalid` for anything else, `not_found` for an unknown name,
   /// `out_of_range` for a value that the objects cannot keep.
   auto set(std::string_view assignment) -> Result<void>;
+
+  /// A limit by its name, and what it may be at most.
+  struct Named;
+  static auto all() noexcept -> std::span<const Named>;
+
+  auto operator==(const SpaceLimits&) const -> bool = default;
+};
+
+struct SpaceLimits::Named {
+  std::string_view name;
+  std::uint64_t SpaceLimits::* value;
+  std::uint64_t at_most;
 };
 
 /// Who asks: judged by the first that fits of owner, group and other; the privileged may all.
@@ -152,7 +164,8 @@ class Space {
       -> Result<Space>;
   /// `not_found` where there is none.
   static auto open(std::string_view path) -> Result<Space>;
-  /// Where the space of a user is who has named no other: `space` among the objects with bare names.
+  /// Where the space of a user is who has named no other: `space` among the objects with bare
+  /// names.
   static auto own_path() -> Result<std::string>;
   /// Removes the directory with all that is in it; who has an object open goes on.
   static auto remove(std::string_view path) -> Result<void>;
