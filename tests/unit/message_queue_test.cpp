@@ -399,6 +399,7 @@ TEST_CASE("calls that wait get more records than had memory at first, and no mor
   auto queue = MessageQueue::create({.waiters = waiters}).value();
   const auto at_first = queue.status()->memory_bytes;
   std::vector<std::thread> threads;
+  threads.reserve(waiters);
   for (int i = 0; i < waiters; ++i) {
     threads.emplace_back([&] {
       std::array<std::byte, 1> into{};

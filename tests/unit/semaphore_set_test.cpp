@@ -399,6 +399,7 @@ TEST_CASE("calls that wait get more records than had memory at first, and no mor
   auto set = SemaphoreSet::create(Values{0}, {.operations = 500, .waiters = waiters, .undo = false})
                  .value();
   std::vector<std::thread> threads;
+  threads.reserve(waiters);
   for (int i = 0; i < waiters; ++i) {
     threads.emplace_back(
         [&] { CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time))); });
@@ -414,6 +415,7 @@ TEST_CASE("calls that wait get more records than had memory at first, and no mor
 TEST_CASE("an undo is kept in a row that had no memory at first") {
   auto set = SemaphoreSet::create(Values(250, 9), {.participants = 40}).value();
   std::vector<SemaphoreSet> others;
+  others.reserve(8);
   for (int i = 0; i < 8; ++i) {
     others.push_back(SemaphoreSet::adopt(parley::os::duplicate(set.descriptor()).value()).value());
   }
