@@ -42,6 +42,7 @@ void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exi
 void add_ls(CLI::App& parley, int& exit_status);
 void add_new(CLI::App& parley, int& exit_status);
 void add_recv(CLI::App& parley, int& exit_status);
+void add_run(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
 void add_rm(CLI::App& parley, int& exit_status);
 void add_send(CLI::App& parley, const std::vector<std::string>& messages, int& exit_status);
 void add_show(CLI::App& parley, int& exit_status);

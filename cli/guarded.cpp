@@ -60,12 +60,16 @@ void adopt_orphans() {
   prctl(PR_SET_CHILD_SUBREAPER, 1UL);
 }
 
+void signal_children(int signal) {
+  const auto pid = std::to_string(getpid());
+  std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
+  for (pid_t child = 0; children >> child;) kill(child, signal);
+}
+
 /// Kills all descendants and returns when they are gone. What may not be killed is waited for.
 void end_descendants() {
-  const auto pid = std::to_string(getpid());
   do {
-    std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
-    for (pid_t child = 0; children >> child;) kill(child, SIGKILL);
+    signal_children(SIGKILL);
   } while (waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR);
 }
 
@@ -162,10 +166,7 @@ auto Holder::wait_for(Child& command) -> ExitStatus {
     entries[2].fd = lifeline_.fd().number();
     for (auto& entry : entries) entry.events = POLLIN;
     poll(entries.data(), entries.size(), -1);
-    if (is_readable(lifeline_.fd())) {
-      end_descendants();
-      _exit(128 + SIGKILL);
-    }
+    end_if_parley_has();
     while (const auto taken = signals_.take()) {
       if (taken->signal == SIGCHLD) {
         reap_orphans(command.pid());
@@ -174,6 +175,32 @@ auto Holder::wait_for(Child& command) -> ExitStatus {
       }
     }
     if (const auto end = command.wait(Deadline::now())) return *end;
+  }
+}
+
+void Holder::end_if_parley_has() {
+  if (!is_readable(lifeline_.fd())) return;
+  end_descendants();
+  last_act_();
+  _exit(128 + SIGKILL);
+}
+
+void Holder::outlast() {
+  for (;;) {
+    pid_t ended = 0;
+    do {
+      ended = waitpid(-1, nullptr, WNOHANG | __WALL);
+    } while (ended > 0);
+    if (ended < 0) return;
+    std::array<pollfd, 2> entries{};
+    entries[0].fd = signals_.fd().number();
+    entries[1].fd = lifeline_.fd().number();
+    for (auto& entry : entries) entry.events = POLLIN;
+    poll(entries.data(), entries.size(), -1);
+    end_if_parley_has();
+    while (const auto signal = signals_.taken()) {
+      if (*signal != SIGCHLD) signal_children(*signal);
+    }
   }
 }
 

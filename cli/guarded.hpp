@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <parley/deadline.hpp>
@@ -59,6 +60,12 @@ class Holder {
   /// why has been told.
   auto run(os::ChildOptions command) -> std::expected<os::ExitStatus, int>;
 
+  /// Waits until all that the command has started is gone, too. Signals go to all of it meanwhile.
+  void outlast();
+
+  /// What is done last where parley is killed, and the command for that reason.
+  void when_parley_is_killed(std::function<void()> act) { last_act_ = std::move(act); }
+
  private:
   /// The time of `wait`.
   class Vulnerable {
@@ -73,10 +80,12 @@ class Holder {
   };
 
   auto wait_for(os::Child& command) -> os::ExitStatus;
+  void end_if_parley_has();
 
   std::string_view who_;
   Signals& signals_;
   os::PipeReader lifeline_;
+  std::function<void()> last_act_ = [] {};
 };
 
 /// Runs `work` in a holder, which ends with what it returns, and so does this. `who` is the

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <exception>
 #include <span>
@@ -43,7 +44,7 @@ auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status
 
 struct Words {
   std::vector<std::string> own;  ///< Without the program's name; the last first, as CLI11 has it.
-  std::vector<std::string> behind;  ///< Those behind `--`, of lock, sem and send.
+  std::vector<std::string> behind;  ///< Those behind `--`, of lock, run, sem and send.
 };
 
 /// CLI11 would take words apart that have brackets around them: those of a command do not pass
@@ -53,7 +54,8 @@ auto split(std::span<char* const> arguments) -> Words {
   if (arguments.empty()) return words;
   words.own.assign(arguments.begin() + 1, arguments.end());
   const std::string subcommand = words.own.empty() ? std::string() : words.own.front();
-  if (subcommand == "lock" || subcommand == "sem" || subcommand == "send") {
+  constexpr std::array with_more{"lock", "run", "sem", "send"};
+  if (std::ranges::find(with_more, subcommand) != with_more.end()) {
     const auto end = std::ranges::find(words.own, "--");
     if (end != words.own.end()) words.behind.assign(end + 1, words.own.end());
     words.own.erase(end, words.own.end());
@@ -78,6 +80,7 @@ auto run(int argc, char** argv) -> int {
   parley::cli::add_pipe(app, exit_status);
   parley::cli::add_recv(app, exit_status);
   parley::cli::add_rm(app, exit_status);
+  parley::cli::add_run(app, behind, exit_status);
   parley::cli::add_sem(app, behind, exit_status);
   parley::cli::add_send(app, behind, exit_status);
   parley::cli::add_show(app, exit_status);

@@ -81,6 +81,14 @@ auto only_waits(std::span<const sembuf> operations) -> bool {
   return std::ranges::all_of(operations, [](const sembuf& each) { return each.sem_op == 0; });
 }
 
+/// The kernel looks at the numbers before it looks at the permissions.
+auto fail_to_use(int id, std::span<const sembuf> operations, Error error) -> int {
+  const auto entry = compat::space()->table(SpaceKind::semaphores).find(id);
+  const auto fits = [&](const sembuf& each) { return each.sem_num < entry->size; };
+  if (entry && !std::ranges::all_of(operations, fits)) return fail(EFBIG);
+  return fail_in_call(error);
+}
+
 auto operate(int id, std::span<const sembuf> operations, Deadline deadline) -> int {
   constexpr std::size_t few = 8;
   std::array<SemaphoreOperation, few> short_list;
@@ -95,9 +103,8 @@ auto operate(int id, std::span<const sembuf> operations, Deadline deadline) -> i
                .no_wait = (asked.sem_flg & IPC_NOWAIT) != 0,
                .undo = (asked.sem_flg & SEM_UNDO) != 0};
   }
-  // The kernel looks at the numbers before it looks at the permissions.
   const auto set = sets.use(id, only_waits(operations) ? 04 : 02);
-  if (!set) return fail_in_call(set.error());
+  if (!set) return fail_to_use(id, operations, set.error());
   const auto done = (*set)->operate(list, deadline);
   if (done) [[likely]]
     return 0;

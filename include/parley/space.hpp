@@ -38,6 +38,18 @@ struct SpaceLimits {
   /// Sets one, given as `name=value`. `invalid` for anything else, `not_found` for an unknown name,
   /// `out_of_range` for a value that the objects cannot keep.
   auto set(std::string_view assignment) -> Result<void>;
+
+  /// A limit by its name, and what it may be at most.
+  struct Named;
+  static auto all() noexcept -> std::span<const Named>;
+
+  auto operator==(const SpaceLimits&) const -> bool = default;
+};
+
+struct SpaceLimits::Named {
+  std::string_view name;
+  std::uint64_t SpaceLimits::* value;
+  std::uint64_t at_most;
 };
 
 /// Who asks: judged by the first that fits of owner, group and other; the privileged may all.

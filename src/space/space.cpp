@@ -13,11 +13,7 @@
 namespace parley {
 namespace {
 
-struct NamedLimit {
-  std::string_view name;
-  std::uint64_t SpaceLimits::* value;
-  std::uint64_t at_most;
-};
+using NamedLimit = SpaceLimits::Named;
 
 constexpr std::uint64_t any = ~std::uint64_t{0};
 constexpr std::array limits_by_name{
@@ -60,6 +56,10 @@ constexpr std::array folders{"/sysv-semaphores", "/sysv-messages",    "/sysv-mem
                              "/posix-queues",    "/posix-semaphores", "/posix-memory"};
 
 }  // namespace
+
+auto SpaceLimits::all() noexcept -> std::span<const Named> {
+  return limits_by_name;
+}
 
 auto SpaceLimits::set(std::string_view assignment) -> Result<void> {
   const auto equals = assignment.find('=');
@@ -120,7 +120,11 @@ auto Space::own_path() -> Result<std::string> {
 auto Space::remove(std::string_view path) -> Result<void> {
   const std::string directory(path);
   PARLEY_TRY(read_limits(directory + "/limits"));  // nothing else is removed
-  for (const auto* folder : folders) PARLEY_TRY(os::remove_directory(directory + folder));
+  for (const auto* folder : folders) {
+    const auto removed = os::remove_directory(directory + folder);
+    // Somebody may have died here before.
+    if (!removed && removed.error() != Error::not_found) return removed;
+  }
   return os::remove_directory(directory);
 }
 
