@@ -117,16 +117,17 @@ auto operate(int id, const sembuf* operations, size_t count, const timespec* tim
   if (count < 1 || id < 0) return fail(EINVAL);
   if (count > space->limits().semopm) return fail(E2BIG);
   if (is_bad(operations)) return fail(EFAULT);
-  auto deadline = Deadline::never();
+  auto deadline = Deadline::never().or_signal();
   if (timeout != nullptr) {
     if (is_bad(timeout)) return fail(EFAULT);
     if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1'000'000'000) {
       return fail(EINVAL);
     }
     constexpr std::int64_t longest = 1LL << 32U;
-    deadline =
+    const auto end =
         Deadline::after(std::chrono::seconds(std::min<std::int64_t>(timeout->tv_sec, longest)) +
                         std::chrono::nanoseconds(timeout->tv_nsec));
+    deadline = deadline.no_later_than(end.point());
   }
   return operate(id, {operations, count}, deadline);
 }

@@ -285,8 +285,8 @@ auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t 
   Result<void> woken;
   if (!watch.has_dead() && !is_unserved()) {
     woken = segment_.wait(watch, futex_word, expected, deadline);
-  } else if (deadline.has_passed()) {
-    woken = failure(deadline.error());
+  } else {
+    woken = deadline.check();
   }
   PARLEY_TRY(tend_after_sleep(deadline));
   return woken;
@@ -316,7 +316,7 @@ auto LatchedObject<Table>::await_decision(shm::Waiter& record, Deadline deadline
       shm::pause_between_looks(looks);
       if (++looks % shm::looks_between_clocks != 0) continue;
       woken = tend_to_deaths(deadline);
-      if (deadline.has_passed()) woken = failure(deadline.error());
+      if (const auto over = deadline.check(); !over) woken = over;
     } else {
       if (seen == shm::waiter_waits && !state.compare_exchange_acq_rel(seen, shm::waiter_sleeps)) {
         continue;
@@ -324,7 +324,7 @@ auto LatchedObject<Table>::await_decision(shm::Waiter& record, Deadline deadline
       woken = sleep(state.futex_word(), shm::waiter_sleeps, deadline);
     }
     if (segment_.is_lost()) return failure(Error::corrupt);
-    if (woken || woken.error() == Error::interrupted) continue;
+    if (woken) continue;
     seen = state.load_acquire();
     if (!shm::is_undecided(seen)) continue;
     if (state.compare_exchange_acq_rel(seen, shm::waiter_cancelled)) return failure(woken.error());

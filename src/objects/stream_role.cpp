@@ -121,7 +121,7 @@ auto StreamRole::State::wait(Look look, std::uint64_t wake_at, Deadline deadline
     if (looks < spins_) {
       shm::pause_between_looks(looks);
       if (++looks % shm::looks_between_clocks != 0) continue;
-      if (deadline.has_passed()) return failure(deadline.error());
+      PARLEY_TRY(deadline.check());
     } else {
       PARLEY_TRY(sleep(look, wake_at, deadline));
     }
@@ -142,8 +142,8 @@ auto StreamRole::State::sleep(Look look, std::uint64_t wake_at, Deadline deadlin
   Result<void> woken;
   if (look() == Sight::nothing && !watch.has_dead()) {
     woken = segment.wait_fenced(watch, own.sleeps.futex_word(), 1, deadline);
-  } else if (deadline.has_passed()) {
-    woken = failure(deadline.error());  // a peer could show us dead participants all the time
+  } else {
+    woken = deadline.check();  // a peer could show us dead participants all the time
   }
   own.sleeps.store_release(0);
   PARLEY_TRY(stream_->object().tend_after_sleep(deadline));

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <ctime>
 
+#include "os/interruption.hpp"
 #include "os/sys.hpp"
 #include "os/wait.hpp"
 
@@ -19,7 +20,9 @@ constexpr std::chrono::milliseconds slice{5};
 
 /// What a futex call of ours ended with, where it is no error but a reason to look again.
 auto as_outcome(const Result<long>& result, Deadline deadline) -> Result<void> {
+  if (deadline.is_interrupted()) return failure(Error::interrupted);
   if (result || result.error() == Error::would_block) return {};
+  if (result.error() == Error::interrupted && !deadline.ends_at_signal()) return {};
   if (result.error() == Error::timed_out) return failure(deadline.error());
   return failure(result.error());
 }
@@ -102,15 +105,16 @@ auto wait_for_any(std::span<const WatchedWord> words, Deadline deadline, const s
     -> Result<void> {
   std::array<futex_waitv, watched_words_at_most> waiters;
   std::size_t count = 0;
-  const auto add = [&](const std::uint32_t* word, std::uint32_t expected) {
+  const auto add = [&](const std::uint32_t* word, std::uint32_t expected, unsigned flags) {
     waiters[count++] = {.val = expected,
                         .uaddr = reinterpret_cast<std::uintptr_t>(word),
-                        .flags = FUTEX_32,
+                        .flags = FUTEX_32 | flags,
                         .__reserved = 0};
   };
   // First: who may miss a wake-up on one of the others must already hear the bell.
-  if (bell != nullptr) add(bell, 0);
-  for (const auto& word : words) add(word.word, word.expected);
+  if (bell != nullptr) add(bell, 0, 0);
+  for (const auto& word : words) add(word.word, word.expected, 0);
+  if (deadline.ends_at_signal()) add(signal_count(), deadline.signals(), FUTEX_PRIVATE_FLAG);
   const Timeout timeout(deadline);
   const RingsWhenKilled rings(bell);
   return as_outcome(
@@ -130,13 +134,15 @@ auto futex_wait(std::span<const WatchedWord> words, Deadline deadline, const std
     }
   }
 #endif
-  if (words.size() == 1 && bell == nullptr) return wait_for_one(words[0], deadline);
-  const std::size_t count = words.size() + (bell == nullptr ? 0 : 1);
+  const std::size_t count =
+      words.size() + (bell == nullptr ? 0 : 1) + (deadline.ends_at_signal() ? 1 : 0);
+  if (count == 1) return wait_for_one(words[0], deadline);
   if (count <= watched_words_at_most && has_waitv()) return wait_for_any(words, deadline, bell);
-  const auto end = Deadline::after(slice);
-  if (deadline.point() <= end.point()) return wait_for_one(words[0], deadline);
+  if (deadline.is_interrupted()) return failure(Error::interrupted);
+  const auto end = deadline.no_later_than(Deadline::after(slice).point());
   const auto result = wait_for_one(words[0], end);
-  return !result && result.error() == Error::timed_out ? Result<void>() : result;
+  const bool goes_on = !result && result.error() == end.error() && end.point() < deadline.point();
+  return goes_on ? Result<void>() : result;
 }
 
 void futex_wake(const std::uint32_t* word, unsigned count) noexcept {

@@ -16,9 +16,10 @@ using seam::WatchedWord;
 inline constexpr std::size_t watched_words_at_most = 128;
 
 /// Sleeps until one of the words is woken or is not what was expected of it; may also return
-/// without a reason. `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
-/// futex_waitv(2); where that is missing or forbidden, and with more words than it takes, the first
-/// word alone is watched, for a few milliseconds at most, and the caller looks at the others.
+/// without a reason. `timed_out` or `would_block` at the deadline; `interrupted` by a signal, where
+/// the deadline ends at one. futex_waitv(2); where that is missing or forbidden, and with more
+/// words than it takes, the first word alone is watched, for a few milliseconds at most, and the
+/// caller looks at the others.
 ///
 /// A thread that is killed in its sleep still stands in the kernel's queues for a moment, also
 /// after its process was marked dead, and takes wake-ups that were meant for others. So those who

@@ -31,6 +31,7 @@ auto Latch::is_held_by_the_dead() const noexcept -> bool {
 }
 
 auto Latch::acquire_slowly(std::uint32_t spins, Deadline deadline, bool heir) -> Result<Found> {
+  deadline = deadline.despite_signals();
   for (; spins > 0; --spins) {
     if (spins % looks_between_clocks == 0 && (deadline.has_passed() || is_held_by_the_dead()))
       break;

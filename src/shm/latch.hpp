@@ -41,8 +41,8 @@ class Latch {
 
   /// `left_by_the_dead`: the holder died inside; the caller now holds the latch and repairs what it
   /// guards. `spins` is how often to look before sleeping. An `heir` stands in a dead participant's
-  /// place, and takes the latch that this place holds. `timed_out` at the deadline; `corrupt` where
-  /// the word names no place.
+  /// place, and takes the latch that this place holds. `timed_out` at the deadline, which no signal
+  /// ends; `corrupt` where the word names no place.
   auto acquire(std::uint32_t spins, Deadline deadline, bool heir = false) -> Result<Found> {
     if (try_acquire()) [[likely]]
       return Found::free;

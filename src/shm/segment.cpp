@@ -293,7 +293,7 @@ auto Segment::wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t 
   const auto woken =
       os::futex_wait({watch.words_.data(), watch.count_}, deadline, header().bell.futex_word());
   // A peer that changes the words all the time could keep us here.
-  if (woken && deadline.has_passed()) return failure(deadline.error());
+  if (woken) return deadline.check();
   // The kernel found no word: the object's file was cut off.
   if (!woken && woken.error() == static_cast<Error>(EFAULT)) return failure(Error::corrupt);
   return woken;
@@ -303,10 +303,10 @@ auto Segment::wait_fenced(Watch& watch, const std::uint32_t* futex_word, std::ui
                           Deadline deadline) const -> Result<void> {
   constexpr std::chrono::milliseconds unfenced_slice{2};
   const bool fenced = is_fenced();
-  const auto slice = Deadline::after(unfenced_slice);
-  const auto until = fenced || deadline.point() < slice.point() ? deadline : slice;
+  const auto until =
+      fenced ? deadline : deadline.no_later_than(Deadline::after(unfenced_slice).point());
   const auto woken = wait(watch, futex_word, expected, until);
-  if (woken || woken.error() == Error::interrupted) return {};
+  if (woken) return {};
   if (woken.error() == until.error() && !fenced && !deadline.has_passed()) return {};
   return woken;
 }

@@ -164,7 +164,7 @@ class Segment {
   /// since `watch`. Whoever returns from here, for whatever reason, looks at the word and at the
   /// dead, or calls `pass_on_deaths`: the kernel wakes one sleeper for a death, so it is nobody
   /// else's turn. Who does not sleep on the latch also passes the bell on to those who do.
-  /// `timed_out` or `would_block` at the deadline, `interrupted` by a signal.
+  /// `timed_out` or `would_block` at the deadline; `interrupted` by a signal that ends it.
   auto wait(Watch& watch, const std::uint32_t* futex_word, std::uint32_t expected,
             Deadline deadline) const -> Result<void>;
 
