@@ -100,7 +100,7 @@ auto get(key_t key, int flags) -> int {
 }
 
 auto deadline_of(int flags) -> Deadline {
-  return (flags & IPC_NOWAIT) != 0 ? Deadline::now() : Deadline::never();
+  return (flags & IPC_NOWAIT) != 0 ? Deadline::now() : Deadline::never().or_signal();
 }
 
 /// That there is no memory, or that too many wait, is not told apart in the kernel either.

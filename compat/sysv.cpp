@@ -25,6 +25,9 @@ auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
   const auto asks = user.as_space_user();
   const auto changed = table.change(id, [&](SpaceEntry& entry) -> Result<void> {
     if (!entry.is_of(asks)) return failure(Error::not_permitted);
+    if (wanted.uid == static_cast<uid_t>(-1) || wanted.gid == static_cast<gid_t>(-1)) {
+      return failure(Error::invalid);
+    }
     if (also) {
       if (const auto done = also(entry, asks); !done) return done;
     }
