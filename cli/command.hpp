@@ -36,6 +36,8 @@ auto unmarked(const std::string& word) -> std::string;
 // Each adds one subcommand to `parley`. Its callback runs the subcommand and sets the exit status.
 // `command` and `messages` are what stands behind `--`; they must stay until then.
 void add_doctor(CLI::App& parley, int& exit_status);
+void add_ipcrm(CLI::App& parley, int& exit_status);
+void add_ipcs(CLI::App& parley, int& exit_status);
 void add_lock(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
 void add_pipe(CLI::App& parley, int& exit_status);
 void add_sem(CLI::App& parley, const std::vector<std::string>& command, int& exit_status);
@@ -46,6 +48,7 @@ void add_run(CLI::App& parley, const std::vector<std::string>& command, int& exi
 void add_rm(CLI::App& parley, int& exit_status);
 void add_send(CLI::App& parley, const std::vector<std::string>& messages, int& exit_status);
 void add_show(CLI::App& parley, int& exit_status);
+void add_space(CLI::App& parley, int& exit_status);
 void add_tour(CLI::App& parley, int& exit_status);
 
 }  // namespace parley::cli

@@ -74,6 +74,8 @@ auto run(int argc, char** argv) -> int {
   int exit_status = 0;
   auto [own, behind] = split(std::span(argv, static_cast<std::size_t>(argc)));
   parley::cli::add_doctor(app, exit_status);
+  parley::cli::add_ipcrm(app, exit_status);
+  parley::cli::add_ipcs(app, exit_status);
   parley::cli::add_lock(app, behind, exit_status);
   parley::cli::add_ls(app, exit_status);
   parley::cli::add_new(app, exit_status);
@@ -84,6 +86,7 @@ auto run(int argc, char** argv) -> int {
   parley::cli::add_sem(app, behind, exit_status);
   parley::cli::add_send(app, behind, exit_status);
   parley::cli::add_show(app, exit_status);
+  parley::cli::add_space(app, exit_status);
   parley::cli::add_tour(app, exit_status);
   try {
     app.parse(std::move(own));

@@ -17,6 +17,7 @@
 #include "objects.hpp"
 #include "private_space.hpp"
 #include "reach.hpp"
+#include "space_contents.hpp"
 #include "terminal.hpp"
 
 namespace parley::cli {
@@ -25,6 +26,7 @@ namespace {
 struct Options {
   std::string space;  ///< Empty: a private one.
   std::vector<std::string> limits;
+  bool ipcs = false;
 };
 
 auto names_of_limits() -> std::string {
@@ -122,6 +124,7 @@ class Run {
       holder.outlast();
       return ended;
     });
+    tell_what_is_left(space->path());
     space->remove();
     return status;
   }
@@ -138,7 +141,18 @@ class Run {
       complain(who + ": is there already, with other limits");
       return static_cast<int>(Status::usage);
     }
-    return run_holder(who, [&](Holder& holder) { return run_in(holder, path); });
+    const int status = run_holder(who, [&](Holder& holder) { return run_in(holder, path); });
+    tell_what_is_left(path);
+    return status;
+  }
+
+  /// On standard error: standard output is the program's.
+  void tell_what_is_left(const std::string& path) const {
+    if (!options_.ipcs) return;
+    if (auto space = Space::open(path)) {
+      static_cast<void>(
+          write_all(os::BorrowedFd::from_number(STDERR_FILENO), as_text(contents_of(*space))));
+    }
   }
 
   auto run_in(Holder& holder, const std::string& space) -> int {
@@ -166,6 +180,7 @@ void add_run(CLI::App& parley, const std::vector<std::string>& command, int& exi
   run->add_option("--limit", options->limits, "Set a limit of a new space: " + names_of_limits())
       ->type_name("NAME=N")
       ->allow_extra_args(false);
+  run->add_flag("--ipcs", options->ipcs, "Tell at the end what is left in the space");
   run->callback([options, &command, &exit_status] {
     require_command(command);
     exit_status = Run(*options, command)();
