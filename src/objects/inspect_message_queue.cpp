@@ -80,17 +80,17 @@ auto look_at_message_queue(const ObjectLook& look) -> Result<MessageQueueInspect
   const auto copy = PARLEY_TRY(look.reader.read_body<shm::MessageQueueBody>(0, 1));
   const auto& body = copy[0];
   const auto shape = PARLEY_TRY(shape_of(body, look));
-  constexpr std::uint64_t messages_bits = (std::uint64_t{1} << shm::load_bytes_shift) - 1;
-  const auto load = body.load.load_relaxed();
+  const auto load = shm::MessageLoad::unpack(body.load.load_relaxed());
+  const auto limit = shm::MessageLoad::unpack(body.limit.load_relaxed());
   const auto last_send = body.last_send.load_relaxed();
   const auto last_receive = body.last_receive.load_relaxed();
   MessageQueueInspection queue{};
   queue.is_removed = body.removed.load_relaxed() != 0;
-  queue.messages = load & messages_bits;
-  queue.bytes = load >> shm::load_bytes_shift;
+  queue.messages = load.messages;
+  queue.bytes = load.bytes;
   queue.sent = body.sequence.load_relaxed();
-  queue.messages_at_most = shape.messages;
-  queue.bytes_at_most = body.bytes_limit.load_relaxed();
+  queue.messages_at_most = limit.messages;
+  queue.bytes_at_most = limit.bytes;
   queue.message_bytes_at_most = shape.message_bytes;
   queue.waiters_at_most = shape.waiters;
   if (body.has_dead_letters.load_relaxed() != 0) {

@@ -303,11 +303,14 @@ void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind)
   __atomic_store_n(&unsettled_, true, __ATOMIC_RELAXED);
 }
 
-auto MessageQueue::State::limit_bytes(std::uint64_t bytes) -> Result<void> {
-  if (bytes > table().shape().bytes) return failure(Error::invalid);
+auto MessageQueue::State::limit(const MessageQueueLimits& limits) -> Result<void> {
+  const auto& shape = table().shape();
+  if (limits.messages > shape.messages || limits.bytes > shape.bytes) {
+    return failure(Error::invalid);
+  }
   Locked locked(*this);
   PARLEY_TRY(begin(locked, Deadline::now()));
-  PARLEY_TRY(table().limit_bytes(bytes));
+  PARLEY_TRY(table().set_limit({.messages = limits.messages, .bytes = limits.bytes}));
   return locked.close();
 }
 

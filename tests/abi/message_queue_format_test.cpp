@@ -91,7 +91,7 @@ auto queue_body() -> Layout {
            FIELD(last_receive),
            FIELD(arena),
            FIELD(arena_sizes),
-           FIELD(bytes_limit),
+           FIELD(limit),
            FIELD(last_change),
            FIELD(removed),
            FIELD(backed_slots),

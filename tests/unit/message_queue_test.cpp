@@ -120,10 +120,18 @@ TEST_CASE("a queue is bounded in messages, in bytes and in the length of a messa
   CHECK(send(queue, ""));
   CHECK(send(queue, "").error() == Error::would_block);
   CHECK(receive(queue) == std::string(80, 'x'));
-  CHECK(queue.limit_bytes(30));
+  CHECK(queue.limit({.bytes = 30, .messages = 3}));
   CHECK(send(queue, std::string(11, 'x')).error() == Error::would_block);
   CHECK(send(queue, std::string(10, 'x')));
-  CHECK(queue.limit_bytes(101).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 101, .messages = 3}).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 100, .messages = 4}).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 100, .messages = 2}));
+  CHECK(queue.status()->messages == 3);
+  CHECK(receive(queue) == std::string(20, 'x'));
+  CHECK(send(queue, "").error() == Error::would_block);
+  CHECK(receive(queue).has_value());
+  CHECK(send(queue, ""));
+  CHECK(queue.status()->messages_at_most == 2);
 }
 
 TEST_CASE("a queue is made with options within their bounds only") {

@@ -51,7 +51,7 @@ struct MessageQueueBody {
   Word last_receive;  ///< Likewise.
   Word arena;         ///< In units: where it ends, in the low half; its last block above.
   Word arena_sizes;   ///< Bit n: there is a free block in row n of ArenaClasses.
-  Word bytes_limit;   ///< Senders wait when the messages would be more; at most `bytes`.
+  Word limit;         ///< Senders wait when `load` would be more, in either part.
   Word last_change;   ///< Seconds since 1970.
   Word removed;       ///< 1 once it is.
   Word backed_slots;  ///< So many have memory.
@@ -84,7 +84,7 @@ static_assert(offsetof(MessageQueueBody, last_send) == 96);
 static_assert(offsetof(MessageQueueBody, last_receive) == 104);
 static_assert(offsetof(MessageQueueBody, arena) == 112);
 static_assert(offsetof(MessageQueueBody, arena_sizes) == 120);
-static_assert(offsetof(MessageQueueBody, bytes_limit) == 128);
+static_assert(offsetof(MessageQueueBody, limit) == 128);
 static_assert(offsetof(MessageQueueBody, last_change) == 136);
 static_assert(offsetof(MessageQueueBody, removed) == 144);
 static_assert(offsetof(MessageQueueBody, backed_slots) == 152);
@@ -117,8 +117,22 @@ inline constexpr std::uint32_t messages_at_most = 1U << 24U;
 inline constexpr std::uint32_t message_bytes_at_most = 1U << 30U;
 inline constexpr std::uint64_t queue_bytes_at_most = std::uint64_t{1} << 37U;
 
-/// Of `load`.
+/// Of `load` and `limit`.
 inline constexpr unsigned load_bytes_shift = 25;
+inline constexpr std::uint64_t load_messages_bits = (std::uint64_t{1} << load_bytes_shift) - 1;
+
+/// The parts of such a word.
+struct MessageLoad {
+  std::uint64_t messages;
+  std::uint64_t bytes;
+
+  static constexpr auto unpack(std::uint64_t word) -> MessageLoad {
+    return {.messages = word & load_messages_bits, .bytes = word >> load_bytes_shift};
+  }
+  [[nodiscard]] constexpr auto pack() const -> std::uint64_t {
+    return messages | bytes << load_bytes_shift;
+  }
+};
 
 /// The longest payload that a slot holds itself.
 inline constexpr std::size_t inline_bytes = 64;
