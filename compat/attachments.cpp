@@ -169,7 +169,7 @@ void AttachmentCounter::unlink(const std::string& segment_path) {
 }
 
 void AttachmentCounter::set_mode(const std::string& segment_path, mode_t mode) {
-  static_cast<void>(chmod(counter_path(segment_path).c_str(), mode));
+  change_mode(counter_path(segment_path), mode);
 }
 
 auto AttachmentCounter::open(const std::string& segment_path) -> Result<AttachmentCounter> {

@@ -210,6 +210,7 @@ auto set(SpaceTable& table, int id, const shmid_ds* wanted) -> int {
 auto mark(SpaceTable& table, int id) -> int {
   const User user;
   const auto asks = user.as_space_user();
+  if (const auto owned = check_owner(table, id, asks); !owned) return fail(owned.error());
   const auto marked = table.change(id, [&](SpaceEntry& entry) -> Result<void> {
     if (!entry.is_of(asks)) return failure(Error::not_permitted);
     entry.is_marked = true;

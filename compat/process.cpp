@@ -1,5 +1,6 @@
 #include "process.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
@@ -39,11 +40,19 @@ void open_space() {
 auto has_capability(unsigned capability) -> bool {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
-  if (syscall(SYS_capget, &header, data.data()) != 0) return geteuid() == 0;
+  if (syscall(SYS_capget, &header, data.data()) != 0) return syscall(SYS_geteuid) == 0;
   return (data[capability / 32].effective >> (capability % 32) & 1U) != 0;
 }
 
 }  // namespace
+
+void change_mode(const std::string& path, mode_t mode) noexcept {
+  syscall(SYS_fchmodat, AT_FDCWD, path.c_str(), mode);
+}
+
+void change_owner(const std::string& path, uid_t uid, gid_t gid) noexcept {
+  syscall(SYS_fchownat, AT_FDCWD, path.c_str(), uid, gid, 0);
+}
 
 auto space() noexcept -> Space* {
   pthread_once(&space_once, open_space);
@@ -59,9 +68,9 @@ auto may_lock_any() noexcept -> bool {
 }
 
 User::User()
-    : uid_(geteuid()),
-      gid_(getegid()),
-      group_count_(getgroups(groups_at_most, groups_)),
+    : uid_(static_cast<uid_t>(syscall(SYS_geteuid))),
+      gid_(static_cast<gid_t>(syscall(SYS_getegid))),
+      group_count_(static_cast<int>(syscall(SYS_getgroups, groups_at_most, groups_))),
       is_privileged_(has_capability(CAP_IPC_OWNER)) {
   if (group_count_ < 0) group_count_ = 0;
 }

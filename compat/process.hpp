@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include <parley/space.hpp>
 
@@ -39,6 +40,11 @@ class User {
 auto may_exceed_limits() noexcept -> bool;
 /// Whether it may lock any memory (CAP_IPC_LOCK).
 auto may_lock_any() noexcept -> bool;
+
+// As far as this user may. By their own system calls, as all that the drop-in asks of the system
+// about users and files: fakeroot(1) stands in for the C library's, and uses semaphores itself.
+void change_mode(const std::string& path, mode_t mode) noexcept;
+void change_owner(const std::string& path, uid_t uid, gid_t gid) noexcept;
 
 /// Changes with each call that changes who this process is (setuid(2) and its kin).
 auto user_generation() noexcept -> std::uint32_t;

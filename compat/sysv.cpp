@@ -17,12 +17,19 @@ void tell(const SpaceEntry& entry, ipc_perm& permissions) {
   permissions.__seq = static_cast<decltype(permissions.__seq)>(entry.id >> 15U);
 }
 
+auto check_owner(const SpaceTable& table, int id, const SpaceUser& asks) -> Result<void> {
+  const auto entry = table.find(id);
+  if (!entry) return failure(entry.error());
+  return entry->is_of(asks) ? Result<void>() : failure(Error::not_permitted);
+}
+
 auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
                      const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also,
                      mode_t (*mode_of_file)(mode_t)) -> int {
   const NoCancel no_cancel;
   const User user;
   const auto asks = user.as_space_user();
+  if (const auto owned = check_owner(table, id, asks); !owned) return fail(owned.error());
   const auto changed = table.change(id, [&](SpaceEntry& entry) -> Result<void> {
     if (!entry.is_of(asks)) return failure(Error::not_permitted);
     if (wanted.uid == static_cast<uid_t>(-1) || wanted.gid == static_cast<gid_t>(-1)) {
@@ -37,8 +44,8 @@ auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
     entry.changed = std::time(nullptr);
     // The file follows as far as this user can have it: its owner stays who made it, but for root.
     const auto path = table.path_of(id);
-    static_cast<void>(chmod(path.c_str(), mode_of_file(entry.mode)));
-    if (asks.uid == 0) static_cast<void>(chown(path.c_str(), entry.uid, entry.gid) == 0);
+    change_mode(path, mode_of_file(entry.mode));
+    if (asks.uid == 0) change_owner(path, entry.uid, entry.gid);
     return {};
   });
   return changed ? 0 : fail(changed.error());
@@ -48,6 +55,7 @@ auto remove(SpaceTable& table, int id) -> int {
   const NoCancel no_cancel;
   const User user;
   const auto asks = user.as_space_user();
+  if (const auto owned = check_owner(table, id, asks); !owned) return fail(owned.error());
   const auto removed = table.remove(id, [&](const SpaceEntry& entry) {
     return entry.is_of(asks) ? Result<void>() : failure(Error::not_permitted);
   });

@@ -22,6 +22,9 @@ constexpr auto file_mode(mode_t mode) -> mode_t {
 
 void tell(const SpaceEntry& entry, ipc_perm& permissions);
 
+/// `not_permitted` for a stranger, who may not even be let lock the table.
+auto check_owner(const SpaceTable& table, int id, const SpaceUser& asks) -> Result<void>;
+
 /// IPC_SET: what stands of the permissions in the program's structure. `also` changes more.
 auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
                      const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also = {},

@@ -30,22 +30,22 @@ auto unlink_all(const std::string& path) -> Result<void> {
 }  // namespace
 
 auto make_directory(const std::string& path, mode_t mode) -> Result<void> {
-  const auto made = sys::call<::mkdir>(path.c_str(), mode_t{0700});
+  const auto made = sys::call<sys::make_directory>(path.c_str(), mode_t{0700});
   if (!made && made.error() != Error::exists) return failure(made.error());
-  if (made) PARLEY_TRY(sys::call<::chmod>(path.c_str(), mode));
+  if (made) PARLEY_TRY(sys::call<sys::change_mode>(path.c_str(), mode));
   PARLEY_TRY(directory_mode(path));
   return {};
 }
 
 auto directory_mode(const std::string& path) -> Result<mode_t> {
   struct stat status{};
-  PARLEY_TRY(sys::call<::stat>(path.c_str(), &status));
+  PARLEY_TRY(sys::call<sys::path_status>(path.c_str(), &status));
   return S_ISDIR(status.st_mode) ? Result<mode_t>(status.st_mode & 07777) : failure(Error::invalid);
 }
 
 auto remove_directory(const std::string& path) -> Result<void> {
   PARLEY_TRY(unlink_all(path));
-  PARLEY_TRY(sys::call<::rmdir>(path.c_str()));
+  PARLEY_TRY(sys::call<sys::remove_directory>(path.c_str()));
   return {};
 }
 

@@ -16,11 +16,11 @@ namespace {
 
 /// Makes the directory where it is missing, and sees that nobody else can put anything in it.
 auto own_directory(const std::string& path) -> Result<void> {
-  const auto made = sys::call<::mkdir>(path.c_str(), mode_t{0700});
+  const auto made = sys::call<sys::make_directory>(path.c_str(), mode_t{0700});
   if (!made && made.error() != Error::exists) return failure(made.error());
   struct stat status{};
-  PARLEY_TRY(sys::call<::lstat>(path.c_str(), &status));
-  const bool own = S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+  PARLEY_TRY(sys::call<sys::link_status>(path.c_str(), &status));
+  const bool own = S_ISDIR(status.st_mode) && status.st_uid == sys::user_id() &&
                    (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
   return own ? Result<void>() : failure(Error::access_denied);
 }
@@ -49,7 +49,7 @@ auto why_not_open(const std::string& path, Error error) -> Error {
   if (not_a_file) return Error::invalid;
   if (error != Error::not_found) return error;
   struct stat status{};
-  const auto found = sys::call<::lstat>(path.c_str(), &status);
+  const auto found = sys::call<sys::link_status>(path.c_str(), &status);
   if (!found) return found.error();
   return S_ISLNK(status.st_mode) ? Error::invalid : error;
 }
@@ -66,8 +66,9 @@ auto digit(char c) -> unsigned {
 auto object_directory() -> std::string {
   // A program with more rights than its caller does not go where that one says.
   const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe)
-  return runtime != nullptr && runtime[0] == '/' ? std::string(runtime) + "/parley"
-                                                 : "/dev/shm/parley-" + std::to_string(geteuid());
+  return runtime != nullptr && runtime[0] == '/'
+             ? std::string(runtime) + "/parley"
+             : "/dev/shm/parley-" + std::to_string(sys::user_id());
 }
 
 auto object_path(std::string_view name) -> Result<std::string> {
@@ -84,7 +85,7 @@ auto create_unnamed(const std::string& path, mode_t mode) -> Result<OwnedFd> {
   constexpr int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
   auto file =
       OwnedFd::from_number(PARLEY_TRY(sys::call<::open>(directory_of(path).c_str(), flags, mode)));
-  PARLEY_TRY(sys::call<::fchmod>(file.number(), mode));
+  PARLEY_TRY(sys::call<sys::change_mode_of>(file.number(), mode));
   return file;
 }
 
@@ -137,7 +138,7 @@ auto publish(BorrowedFd file, const std::string& path) -> Result<void> {
 }
 
 auto unlink_object(const std::string& path) -> Result<void> {
-  PARLEY_TRY(sys::call<::unlink>(path.c_str()));
+  PARLEY_TRY(sys::call<sys::remove_file>(path.c_str()));
   return {};
 }
 

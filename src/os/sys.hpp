@@ -65,15 +65,66 @@ auto call(Arguments... arguments) -> Result<decltype(function(arguments...))> {
   return value;
 }
 
-/// fstat(2) by its own system call, for `sys::call<sys::file_status>`. The C library's may be a
-/// newfstatat(2), which can name a path and is denied to a confined process.
-inline auto file_status(int fd, struct stat* status) -> int {
+// What asks about files and users, by its own system calls. A confined process may not make those
+// of the C library, which can name a path; and a program's surroundings may stand in for its
+// functions (fakeroot(1)) and use IPC themselves, which would come back to us.
 #if defined(__linux__) && defined(__LP64__)
+inline auto file_status(int fd, struct stat* status) -> int {
   return static_cast<int>(syscall(SYS_fstat, fd, status));
-#else
-  return fstat(fd, status);
-#endif
 }
+inline auto path_status(const char* path, struct stat* status) -> int {
+  return static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, status, 0));
+}
+inline auto link_status(const char* path, struct stat* status) -> int {
+  return static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, status, AT_SYMLINK_NOFOLLOW));
+}
+inline auto change_mode(const char* path, mode_t mode) -> int {
+  return static_cast<int>(syscall(SYS_fchmodat, AT_FDCWD, path, mode));
+}
+inline auto change_mode_of(int fd, mode_t mode) -> int {
+  return static_cast<int>(syscall(SYS_fchmod, fd, mode));
+}
+inline auto make_directory(const char* path, mode_t mode) -> int {
+  return static_cast<int>(syscall(SYS_mkdirat, AT_FDCWD, path, mode));
+}
+inline auto remove_directory(const char* path) -> int {
+  return static_cast<int>(syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR));
+}
+inline auto remove_file(const char* path) -> int {
+  return static_cast<int>(syscall(SYS_unlinkat, AT_FDCWD, path, 0));
+}
+inline auto user_id() -> uid_t {
+  return static_cast<uid_t>(syscall(SYS_geteuid));
+}
+#else
+inline auto file_status(int fd, struct stat* status) -> int {
+  return fstat(fd, status);
+}
+inline auto path_status(const char* path, struct stat* status) -> int {
+  return stat(path, status);
+}
+inline auto link_status(const char* path, struct stat* status) -> int {
+  return lstat(path, status);
+}
+inline auto change_mode(const char* path, mode_t mode) -> int {
+  return chmod(path, mode);
+}
+inline auto change_mode_of(int fd, mode_t mode) -> int {
+  return fchmod(fd, mode);
+}
+inline auto make_directory(const char* path, mode_t mode) -> int {
+  return mkdir(path, mode);
+}
+inline auto remove_directory(const char* path) -> int {
+  return rmdir(path);
+}
+inline auto remove_file(const char* path) -> int {
+  return unlink(path);
+}
+inline auto user_id() -> uid_t {
+  return geteuid();
+}
+#endif
 
 /// Gives something back to the kernel. errno is as it was.
 template <auto function, class... Arguments>
