@@ -127,7 +127,8 @@ class ReservedMessage;
 /// to its old place, marked as redelivered; what it had not published was never sent.
 /// What all objects have in common, also the errors of `create`, `open` and `adopt`: object.hpp.
 ///
-/// The memory of messages is taken as it is used, and given back when the queue has drained. A call
+/// The memory of messages is taken as it is used, and given back when the queue has drained; that
+/// of calls that wait is taken likewise, and kept. A call
 /// that would need more than there is fails with `no_space`, and the queue is as before.
 class MessageQueue {
  public:

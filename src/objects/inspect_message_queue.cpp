@@ -61,9 +61,10 @@ auto look_at_messages(const ObjectLook& look, const shm::MessageQueueShape& shap
 }
 
 auto look_at_waiters(const ObjectLook& look, const shm::MessageQueueShape& shape,
-                     MessageQueueInspection& queue) -> Result<void> {
+                     std::uint64_t backed_waiters, MessageQueueInspection& queue) -> Result<void> {
   return look.reader.scan(shape.waiter_records(), shape.waiter_bytes() / sizeof(std::uint64_t),
-                          shape.waiters, [&](ObjectWords record) -> Result<void> {
+                          std::min<std::uint64_t>(backed_waiters, shape.waiters),
+                          [&](ObjectWords record) -> Result<void> {
                             const auto& waiter = record_as<shm::Waiter>(record);
                             if (!look.participants.note_waiter(waiter)) return {};
                             const bool sends =
@@ -103,7 +104,7 @@ auto look_at_message_queue(const ObjectLook& look) -> Result<MessageQueueInspect
   queue.last_change =
       std::chrono::sys_seconds(std::chrono::seconds(body.last_change.load_relaxed()));
   PARLEY_TRY(look_at_messages(look, shape, high_half(body.slots.load_relaxed()), queue));
-  PARLEY_TRY(look_at_waiters(look, shape, queue));
+  PARLEY_TRY(look_at_waiters(look, shape, body.backed_waiters.load_relaxed(), queue));
   return queue;
 }
 

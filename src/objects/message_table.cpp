@@ -62,9 +62,7 @@ MessageTable::MessageTable(std::span<std::byte> body, const shm::MessageQueueSha
       groups_(part<shm::MessageGroup>(body, shape.groups()), shape.group_count()),
       arena_(body.subspan(shape.arena(), shape.arena_units() * shm::arena_unit), body_,
              *part<shm::ArenaClasses>(body, shape.arena_classes())),
-      line_(journal_, body_.line,
-            body.subspan(shape.waiter_records(), shape.waiters * shape.waiter_bytes()),
-            shm::message_waiter_words) {}
+      line_(journal_, body_.line, {body_.backed_waiters, shape.waiter_parts()}) {}
 
 auto MessageTable::of(std::span<std::byte> body, std::uint32_t place_count)
     -> Result<MessageTable> {
@@ -85,9 +83,10 @@ auto MessageTable::of(std::span<std::byte> body, std::uint32_t place_count)
 }
 
 auto MessageTable::backed_at_first(const shm::MessageQueueShape& shape)
-    -> std::array<shm::ByteRange, 2> {
+    -> std::array<shm::ByteRange, 3> {
   return {
-      {{.begin = 0, .end = std::min(shape.slots() + first_bytes, shape.groups())},
+      {{.begin = 0, .end = shm::page_up(shape.waiter_records())},
+       {.begin = shape.slots(), .end = std::min(shape.slots() + first_bytes, shape.groups())},
        {.begin = shape.groups(), .end = std::min(shape.groups() + first_bytes, shape.arena())}}};
 }
 
@@ -101,6 +100,8 @@ void MessageTable::create(std::span<std::byte> body, const shm::MessageQueueShap
   start.waiters.store_relaxed(shape.waiters);
   start.redeliveries.store_relaxed(terms.redeliveries);
   start.last_change.store_relaxed(os::time_of_day_s());
+  start.backed_waiters.store_relaxed(
+      shape.waiter_parts().whole_before(shm::page_up(shape.waiter_records())));
   start.backed_slots.store_relaxed(
       std::min<std::uint64_t>(shape.messages, first_bytes / sizeof(MessageSlot)));
   start.backed_groups.store_relaxed(

@@ -67,7 +67,7 @@ class MessageTable {
   static void create(std::span<std::byte> body, const shm::MessageQueueShape& shape,
                      const Terms& terms);
   /// Where a new queue's body must have memory.
-  static auto backed_at_first(const shm::MessageQueueShape& shape) -> std::array<shm::ByteRange, 2>;
+  static auto backed_at_first(const shm::MessageQueueShape& shape) -> std::array<shm::ByteRange, 3>;
 
   [[nodiscard]] auto shape() const noexcept -> const shm::MessageQueueShape& { return shape_; }
   [[nodiscard]] auto body() const noexcept -> shm::MessageQueueBody& { return body_; }

@@ -105,7 +105,8 @@ auto queue_body() -> Layout {
            FIELD(waiters),
            FIELD(redeliveries),
            FIELD(has_dead_letters),
-           FIELD(unused)}};
+           FIELD(unused),
+           FIELD(backed_waiters)}};
 }
 
 auto message_slot() -> Layout {

@@ -8,7 +8,10 @@
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include <parley/inspect.hpp>
 
 #include "support/peer.hpp"
 
@@ -391,4 +394,32 @@ TEST_CASE("a queue does what a plain list of messages does, whatever is done wit
     REQUIRE(told.size() == depths.size());
     for (const auto& each : told) REQUIRE(depths[each.tag] == each.messages);
   }
+}
+
+TEST_CASE("a new queue takes little memory, whatever it has room for") {
+  auto queue =
+      MessageQueue::create({.participants = 511, .waiters = 1000, .messages = 16384}).value();
+  CHECK(parley::inspect(queue.descriptor())->memory_bytes <= 64U << 10U);
+}
+
+TEST_CASE("calls that wait get more records than had memory at first, and no more than there are") {
+  constexpr int waiters = 110;
+  auto queue = MessageQueue::create({.waiters = waiters}).value();
+  const auto at_first = queue.status()->memory_bytes;
+  std::vector<std::thread> threads;
+  threads.reserve(waiters);
+  for (int i = 0; i < waiters; ++i) {
+    threads.emplace_back([&] {
+      std::array<std::byte, 1> into{};
+      CHECK(queue.receive(into, {}, Deadline::after(60s)));
+    });
+  }
+  while (queue.status()->receivers_waiting != waiters) std::this_thread::yield();
+  CHECK(queue.status()->memory_bytes > at_first);
+  CHECK(parley::inspect(queue.descriptor())->participants[0].waiting == waiters);
+  std::array<std::byte, 1> into{};
+  CHECK(queue.receive(into, {}, Deadline::after(1ms)).error() == Error::no_space);
+  for (int i = 0; i < waiters; ++i) CHECK(send(queue, "x"));
+  for (auto& thread : threads) thread.join();
+  CHECK(queue.status()->messages == 0);
 }

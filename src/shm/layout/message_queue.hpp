@@ -12,9 +12,9 @@
 // All of it is written by the latch's holder alone, except `Waiter::state`, the payload of a
 // message that is reserved, and the state of one that is held: its holder may say that it is done.
 //
-// Slots, groups and arena have memory up to their marks `backed_…` only; the rest of the file is a
-// hole. Indexes of slots, groups, blocks and places in words are one more than what they name, so
-// that 0 is none.
+// Waiters, slots, groups and arena have memory up to their marks `backed_…` only; the rest of the
+// file is a hole. Indexes of slots, groups, blocks and places in words are one more than what they
+// name, so that 0 is none.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,7 @@
 
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
+#include "shm/layout/parts.hpp"
 #include "shm/layout/waiting_line.hpp"
 
 namespace parley::shm {
@@ -65,7 +66,9 @@ struct MessageQueueBody {
   Atomic<std::uint32_t> waiters;
   Atomic<std::uint32_t> redeliveries;      ///< More than these make a dead letter.
   Atomic<std::uint32_t> has_dead_letters;  ///< 1: there is a tag for them.
-  std::array<std::uint32_t, 3> unused;     ///< Zero.
+  std::uint32_t unused;                    ///< Zero.
+  // But this.
+  Word backed_waiters;  ///< So many have memory.
 };
 static_assert(offsetof(MessageQueueBody, latch) == 0);
 static_assert(offsetof(MessageQueueBody, journal) == 8);
@@ -96,6 +99,7 @@ static_assert(offsetof(MessageQueueBody, waiters) == 208);
 static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
 static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
 static_assert(offsetof(MessageQueueBody, unused) == 220);
+static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
 static_assert(sizeof(MessageQueueBody) == 232 && std::is_standard_layout_v<MessageQueueBody>);
 
 /// Two halves of a word: indexes, mostly.
@@ -292,10 +296,6 @@ struct MessageQueueShape {
   std::uint32_t waiters;
   std::uint32_t place_count;
 
-  static constexpr auto page_up(std::size_t offset) -> std::size_t {
-    return (offset + 4095) / 4096 * 4096;
-  }
-
   // Offsets in the body, and its end, in bytes.
   [[nodiscard]] constexpr auto journal() const -> std::size_t { return 256; }
   [[nodiscard]] constexpr auto arena_classes() const -> std::size_t {
@@ -309,6 +309,9 @@ struct MessageQueueShape {
   }
   [[nodiscard]] constexpr auto waiter_bytes() const -> std::size_t {
     return sizeof(Waiter) + message_waiter_words * sizeof(Word);
+  }
+  [[nodiscard]] constexpr auto waiter_parts() const -> PartsShape {
+    return {.begin = waiter_records(), .each_bytes = waiter_bytes(), .most = waiters};
   }
   [[nodiscard]] constexpr auto slots() const -> std::size_t {
     return page_up(waiter_records() + waiters * waiter_bytes());
