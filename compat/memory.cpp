@@ -96,8 +96,8 @@ auto get(key_t key, std::size_t bytes, int flags) -> int {
 
 /// How shmat(2) was asked to map.
 struct Wish {
-  void* address;
-  int flags;  ///< Of shmat(2).
+  std::uintptr_t address;  ///< 0: the system chooses.
+  int flags;               ///< Of shmat(2).
 
   [[nodiscard]] auto has(int flag) const -> bool { return (flags & flag) != 0; }
   [[nodiscard]] auto mode() const -> mode_t {
@@ -118,11 +118,12 @@ auto map(const Wish& wish, bool is_placed, const SpaceEntry& entry, const std::s
   if (PARLEY_TRY(memory.size_bytes()) < bytes) return failure(Error::corrupt);
   int how = MAP_SHARED;
   if (is_placed) how |= wish.has(SHM_REMAP) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
-  void* const address =
-      mmap(wish.address, bytes, wish.protection(), how, memory.descriptor().number(),
-           static_cast<off_t>(memory.offset_bytes()));
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  auto* const wanted = reinterpret_cast<void*>(wish.address);
+  void* const address = mmap(wanted, bytes, wish.protection(), how, memory.descriptor().number(),
+                             static_cast<off_t>(memory.offset_bytes()));
   if (address == MAP_FAILED) return failure(errno == EEXIST ? Error::invalid : last_error());
-  if (is_placed && address != wish.address) {  // a kernel that knows no MAP_FIXED_NOREPLACE
+  if (is_placed && address != wanted) {  // a kernel that knows no MAP_FIXED_NOREPLACE
     munmap(address, bytes);
     return failure(Error::invalid);
   }
@@ -136,13 +137,13 @@ auto attach_at(int id, const void* address, int flags) -> void* {
   };
   Space* const space = compat::space();
   if (space == nullptr) return failed(Error::no_such_call);
-  Wish wish{.address = const_cast<void*>(address), .flags = flags};
   const auto asked = reinterpret_cast<std::uintptr_t>(address);
+  Wish wish{.address = asked, .flags = flags};
   const auto below = asked % static_cast<std::uintptr_t>(SHMLBA);
   const bool is_placed = asked != 0;
   if (id < 0 || (below != 0 && !wish.has(SHM_RND))) return failed(Error::invalid);
   if (asked == below && wish.has(SHM_REMAP)) return failed(Error::invalid);
-  wish.address = reinterpret_cast<void*>(asked - below);  // NOLINT(performance-no-int-to-ptr)
+  wish.address = asked - below;
   const auto attached =
       attach(table_of(*space), id, [&](const SpaceEntry& entry, const std::string& path) {
         return map(wish, is_placed, entry, path);
