@@ -26,10 +26,10 @@ auto unlink_memory(const char* name) -> int {
 }  // namespace
 }  // namespace parley::compat
 
-PARLEY_COMPAT auto shm_open(const char* name, int flags, mode_t mode) noexcept -> int {
+PARLEY_COMPAT auto shm_open(const char* name, int flags, mode_t mode) -> int {
   return parley::compat::open_memory(name, flags, mode);
 }
 
-PARLEY_COMPAT auto shm_unlink(const char* name) noexcept -> int {
+PARLEY_COMPAT auto shm_unlink(const char* name) -> int {
   return parley::compat::unlink_memory(name);
 }

@@ -297,6 +297,7 @@ PARLEY_COMPAT auto mq_open(const char* name, int flags, ...) noexcept -> mqd_t {
 }
 
 /// What mq_open becomes under _FORTIFY_SOURCE where it is called with two arguments.
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming): its name.
 PARLEY_COMPAT auto __mq_open_2(const char* name, int flags) noexcept -> mqd_t {
   return parley::compat::open_and_tell(name, flags & ~O_CREAT, std::nullopt);
 }
