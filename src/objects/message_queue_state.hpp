@@ -46,7 +46,7 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   auto await_arrival(std::uint64_t listener, Deadline deadline) -> Result<Arrival>;
   auto stop_listening(std::uint64_t listener) -> Result<bool>;
 
-  auto limit_bytes(std::uint64_t bytes) -> Result<void>;
+  auto limit(const MessageQueueLimits& limits) -> Result<void>;
   auto remove() -> Result<void>;
 
   /// Runs `look` under the latch, in a queue whose dead are buried. `removed` once the queue is.

@@ -91,7 +91,7 @@ auto queue_body() -> Layout {
            FIELD(last_receive),
            FIELD(arena),
            FIELD(arena_sizes),
-           FIELD(bytes_limit),
+           FIELD(limit),
            FIELD(last_change),
            FIELD(removed),
            FIELD(backed_slots),
@@ -106,7 +106,7 @@ auto queue_body() -> Layout {
            FIELD(redeliveries),
            FIELD(has_dead_letters),
            FIELD(note),
-           FIELD(unused),
+           FIELD(backed_waiters),
            FIELD(listener),
            FIELD(told),
            FIELD(told_by)}};

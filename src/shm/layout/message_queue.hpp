@@ -12,9 +12,9 @@
 // All of it is written by the latch's holder alone, except `Waiter::state`, the payload of a
 // message that is reserved, and the state of one that is held: its holder may say that it is done.
 //
-// Slots, groups and arena have memory up to their marks `backed_…` only; the rest of the file is a
-// hole. Indexes of slots, groups, blocks and places in words are one more than what they name, so
-// that 0 is none.
+// Waiters, slots, groups and arena have memory up to their marks `backed_…` only; the rest of the
+// file is a hole. Indexes of slots, groups, blocks and places in words are one more than what they
+// name, so that 0 is none.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,7 @@
 
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
+#include "shm/layout/parts.hpp"
 #include "shm/layout/waiting_line.hpp"
 
 namespace parley::shm {
@@ -50,7 +51,7 @@ struct MessageQueueBody {
   Word last_receive;  ///< Likewise.
   Word arena;         ///< In units: where it ends, in the low half; its last block above.
   Word arena_sizes;   ///< Bit n: there is a free block in row n of ArenaClasses.
-  Word bytes_limit;   ///< Senders wait when the messages would be more; at most `bytes`.
+  Word limit;         ///< Senders wait when `load` would be more, in either part.
   Word last_change;   ///< Seconds since 1970.
   Word removed;       ///< 1 once it is.
   Word backed_slots;  ///< So many have memory.
@@ -66,11 +67,11 @@ struct MessageQueueBody {
   Atomic<std::uint32_t> redeliveries;      ///< More than these make a dead letter.
   Atomic<std::uint32_t> has_dead_letters;  ///< 1: there is a tag for them.
   Atomic<std::uint32_t> note;              ///< The creator's; means nothing here.
-  std::array<std::uint32_t, 2> unused;     ///< Zero.
   // These change again.
-  Word listener;  ///< Who is told of the next arrival: see MessageListener.
-  Word told;      ///< As `listener` was for the last one that was told.
-  Word told_by;   ///< Who sent that message: its process in the low half, its user above.
+  Word backed_waiters;  ///< So many have memory.
+  Word listener;        ///< Who is told of the next arrival: see MessageListener.
+  Word told;            ///< As `listener` was for the last one that was told.
+  Word told_by;         ///< Who sent that message: its process in the low half, its user above.
 };
 static_assert(offsetof(MessageQueueBody, latch) == 0);
 static_assert(offsetof(MessageQueueBody, journal) == 8);
@@ -86,7 +87,7 @@ static_assert(offsetof(MessageQueueBody, last_send) == 96);
 static_assert(offsetof(MessageQueueBody, last_receive) == 104);
 static_assert(offsetof(MessageQueueBody, arena) == 112);
 static_assert(offsetof(MessageQueueBody, arena_sizes) == 120);
-static_assert(offsetof(MessageQueueBody, bytes_limit) == 128);
+static_assert(offsetof(MessageQueueBody, limit) == 128);
 static_assert(offsetof(MessageQueueBody, last_change) == 136);
 static_assert(offsetof(MessageQueueBody, removed) == 144);
 static_assert(offsetof(MessageQueueBody, backed_slots) == 152);
@@ -101,7 +102,7 @@ static_assert(offsetof(MessageQueueBody, waiters) == 208);
 static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
 static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
 static_assert(offsetof(MessageQueueBody, note) == 220);
-static_assert(offsetof(MessageQueueBody, unused) == 224);
+static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
 static_assert(offsetof(MessageQueueBody, listener) == 232);
 static_assert(offsetof(MessageQueueBody, told) == 240);
 static_assert(offsetof(MessageQueueBody, told_by) == 248);
@@ -122,8 +123,22 @@ inline constexpr std::uint32_t messages_at_most = 1U << 24U;
 inline constexpr std::uint32_t message_bytes_at_most = 1U << 30U;
 inline constexpr std::uint64_t queue_bytes_at_most = std::uint64_t{1} << 37U;
 
-/// Of `load`.
+/// Of `load` and `limit`.
 inline constexpr unsigned load_bytes_shift = 25;
+inline constexpr std::uint64_t load_messages_bits = (std::uint64_t{1} << load_bytes_shift) - 1;
+
+/// The parts of such a word.
+struct MessageLoad {
+  std::uint64_t messages;
+  std::uint64_t bytes;
+
+  static constexpr auto unpack(std::uint64_t word) -> MessageLoad {
+    return {.messages = word & load_messages_bits, .bytes = word >> load_bytes_shift};
+  }
+  [[nodiscard]] constexpr auto pack() const -> std::uint64_t {
+    return messages | bytes << load_bytes_shift;
+  }
+};
 
 /// The longest payload that a slot holds itself.
 inline constexpr std::size_t inline_bytes = 64;
@@ -298,10 +313,6 @@ struct MessageQueueShape {
   std::uint32_t waiters;
   std::uint32_t place_count;
 
-  static constexpr auto page_up(std::size_t offset) -> std::size_t {
-    return (offset + 4095) / 4096 * 4096;
-  }
-
   // Offsets in the body, and its end, in bytes.
   [[nodiscard]] constexpr auto journal() const -> std::size_t { return 256; }
   [[nodiscard]] constexpr auto arena_classes() const -> std::size_t {
@@ -315,6 +326,9 @@ struct MessageQueueShape {
   }
   [[nodiscard]] constexpr auto waiter_bytes() const -> std::size_t {
     return sizeof(Waiter) + message_waiter_words * sizeof(Word);
+  }
+  [[nodiscard]] constexpr auto waiter_parts() const -> PartsShape {
+    return {.begin = waiter_records(), .each_bytes = waiter_bytes(), .most = waiters};
   }
   [[nodiscard]] constexpr auto slots() const -> std::size_t {
     return page_up(waiter_records() + waiters * waiter_bytes());
