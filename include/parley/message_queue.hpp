@@ -32,6 +32,7 @@ struct MessageQueueOptions {
   /// letters; up to 65534. Of no meaning without `dead_letter_tag`.
   std::uint32_t redeliveries = 0;
   std::optional<std::uint64_t> dead_letter_tag = std::nullopt;
+  std::uint32_t note = 0;  ///< The creator's word to all who open it; means nothing to the queue.
 };
 
 /// Which message a receiver wants. Among several that fit, the oldest.
@@ -90,6 +91,13 @@ struct Received {
 struct TagDepth {
   std::uint64_t tag;
   std::size_t messages;  ///< That can be had.
+};
+
+/// Who sent the message that a listener was told of, as it knew itself; zeros where a later
+/// listener was told since.
+struct Arrival {
+  pid_t process;
+  uid_t user;
 };
 
 /// Bounds below those that a queue was made with.
@@ -166,6 +174,7 @@ class MessageQueue {
   /// name; not while another thread uses this handle.
   auto close_descriptor() -> Result<void>;
   [[nodiscard]] auto message_bytes_at_most() const noexcept -> std::size_t;
+  [[nodiscard]] auto note() const noexcept -> std::uint32_t;
 
   /// Of this handle; `adaptive` at first.
   void set_wait_strategy(WaitStrategy strategy) noexcept;
@@ -198,6 +207,15 @@ class MessageQueue {
 
   /// Room for a message, to be written in place, waiting for it. `message_too_long` as `send`.
   auto reserve(std::size_t size_bytes, Deadline deadline) -> Result<ReservedMessage>;
+
+  /// Asks to be told of the next message that arrives while the queue is empty and no call waits
+  /// for one: mq_notify(3). There is one listener at a time: `busy`. It ends with that message,
+  /// with this handle, or with its process. What is returned names it.
+  auto listen() -> Result<std::uint64_t>;
+  /// Waits for that message, or for `stop_listening`. Only of this handle's own listener.
+  auto await_arrival(std::uint64_t listener, Deadline deadline) -> Result<Arrival>;
+  /// False where the message has come already.
+  auto stop_listening(std::uint64_t listener) -> Result<bool>;
 
   auto status() -> Result<MessageQueueStatus>;
   /// Of the tags of which there are messages, lowest first.

@@ -209,7 +209,9 @@ auto MessageTable::serve(WakeList& wakes) -> Result<void> {
 auto MessageTable::remove(WakeList& wakes) -> Result<void> {
   Draft draft;
   draft.set(body_.removed, 1);
+  end_listener(draft);
   PARLEY_TRY(commit(draft));
+  wakes.add(body_.listener.futex_word());
   return line_.turn_away(shm::waiter_removed, wakes);
 }
 

@@ -297,6 +297,11 @@ auto MessageTable::settle(std::uint32_t place) -> Result<void> {
 
 auto MessageTable::bury(std::uint32_t place) -> Result<void> {
   PARLEY_TRY(line_.bury(place));
+  if (shm::MessageListener::unpack(body_.listener.load_relaxed()).place == place) {
+    Draft draft;
+    end_listener(draft);
+    PARLEY_TRY(commit(draft));
+  }
   // A message may take two steps.
   for (std::size_t steps = 0; steps <= 2 * slots_.size(); ++steps) {
     const auto first = low_half(holdings_[place].load_relaxed());

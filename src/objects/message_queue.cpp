@@ -46,7 +46,8 @@ auto make(std::string_view name, MessageQueueOptions options) -> Result<shm::Seg
                               [&](std::span<std::byte> body) {
                                 MessageTable::create(body, shape,
                                                      {.redeliveries = options.redeliveries,
-                                                      .dead_letter_tag = options.dead_letter_tag});
+                                                      .dead_letter_tag = options.dead_letter_tag,
+                                                      .note = options.note});
                               });
 }
 
@@ -100,6 +101,10 @@ auto MessageQueue::message_bytes_at_most() const noexcept -> std::size_t {
   return state_->table().shape().message_bytes;
 }
 
+auto MessageQueue::note() const noexcept -> std::uint32_t {
+  return state_->table().body().note.load_relaxed();  // never changes
+}
+
 void MessageQueue::set_wait_strategy(WaitStrategy strategy) noexcept {
   state_->set_wait_strategy(strategy);
 }
@@ -143,6 +148,18 @@ auto MessageQueue::reserve(std::size_t size_bytes, Deadline deadline) -> Result<
   message.slot_ = holding.slot;
   message.word_ = holding.word;
   return message;
+}
+
+auto MessageQueue::listen() -> Result<std::uint64_t> {
+  return state_->listen();
+}
+
+auto MessageQueue::await_arrival(std::uint64_t listener, Deadline deadline) -> Result<Arrival> {
+  return state_->await_arrival(listener, deadline);
+}
+
+auto MessageQueue::stop_listening(std::uint64_t listener) -> Result<bool> {
+  return state_->stop_listening(listener);
 }
 
 auto MessageQueue::status() -> Result<MessageQueueStatus> {

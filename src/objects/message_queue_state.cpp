@@ -44,6 +44,7 @@ auto MessageQueue::State::begin(Locked& locked, Deadline deadline) -> Result<voi
 
 /// After something went.
 auto MessageQueue::State::end(Locked& locked) -> Result<void> {
+  table().wake_told(locked.wakes);
   if (table().is_to_be_trimmed()) [[unlikely]]
     PARLEY_TRY(trim());
   return locked.close();
@@ -301,6 +302,36 @@ void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind)
   if (!table().is_still(holding.slot, holding.word)) return;
   table().leave_to_settle(holding.slot, kind);
   __atomic_store_n(&unsettled_, true, __ATOMIC_RELAXED);
+}
+
+auto MessageQueue::State::listen() -> Result<std::uint64_t> {
+  Locked locked(*this);
+  PARLEY_TRY(begin(locked, Deadline::now()));
+  const auto listener = PARLEY_TRY(table().listen(segment().place()));
+  PARLEY_TRY(locked.close());
+  return listener;
+}
+
+auto MessageQueue::State::await_arrival(std::uint64_t listener, Deadline deadline)
+    -> Result<Arrival> {
+  auto& word = table().body().listener;
+  while (word.load_acquire() == listener) {  // TOLD
+    PARLEY_TRY(deadline.check());
+    const auto woken = sleep(word.futex_word(), shm::low_half(listener), deadline);
+    if (segment().is_lost()) return failure(Error::corrupt);
+    const bool goes_on = woken || woken.error() == Error::interrupted || deadline.has_passed();
+    if (!goes_on) return failure(woken.error());
+  }
+  return look(
+      [&](const MessageTable& table) -> Result<Arrival> { return table.arrival(listener); });
+}
+
+auto MessageQueue::State::stop_listening(std::uint64_t listener) -> Result<bool> {
+  Locked locked(*this);
+  PARLEY_TRY(begin(locked, Deadline::now()));
+  const bool listened = PARLEY_TRY(table().stop_listening(listener, locked.wakes));
+  PARLEY_TRY(locked.close());
+  return listened;
 }
 
 auto MessageQueue::State::limit(const MessageQueueLimits& limits) -> Result<void> {

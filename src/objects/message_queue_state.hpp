@@ -42,6 +42,10 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   /// Also where the latch is not to be had: it is then done by the next call.
   void abandon(const Holding& holding, shm::MessageKind kind) noexcept;
 
+  auto listen() -> Result<std::uint64_t>;
+  auto await_arrival(std::uint64_t listener, Deadline deadline) -> Result<Arrival>;
+  auto stop_listening(std::uint64_t listener) -> Result<bool>;
+
   auto limit(const MessageQueueLimits& limits) -> Result<void>;
   auto remove() -> Result<void>;
 

@@ -99,6 +99,7 @@ void MessageTable::create(std::span<std::byte> body, const shm::MessageQueueShap
   start.limit.store_relaxed(MessageLoad{.messages = shape.messages, .bytes = shape.bytes}.pack());
   start.waiters.store_relaxed(shape.waiters);
   start.redeliveries.store_relaxed(terms.redeliveries);
+  start.note.store_relaxed(terms.note);
   start.last_change.store_relaxed(os::time_of_day_s());
   start.backed_waiters.store_relaxed(
       shape.waiter_parts().whole_before(shm::page_up(shape.waiter_records())));
@@ -261,6 +262,7 @@ auto MessageTable::send(std::span<const std::byte> payload, MessageLabel label, 
   Draft draft;
   const auto [slot, room] =
       PARLEY_TRY(claim(draft, static_cast<std::uint32_t>(payload.size()), true));
+  PARLEY_TRY(tell(draft, caller));
   PARLEY_TRY(link_all(draft, slot, label));
   if (!payload.empty()) std::memcpy(room.data(), payload.data(), payload.size());
   PARLEY_TRY(commit(draft));
@@ -288,6 +290,7 @@ auto MessageTable::reserve(Draft& draft, std::uint32_t size_bytes, std::uint32_t
 auto MessageTable::publish(std::uint32_t slot, MessageLabel label, Caller caller) -> Result<void> {
   Draft draft;
   PARLEY_TRY(let_go(draft, slot));
+  PARLEY_TRY(tell(draft, caller));
   PARLEY_TRY(link_all(draft, slot, label));
   PARLEY_TRY(commit(draft));
   note(body_.last_send, caller);

@@ -62,6 +62,7 @@ class MessageTable {
   struct Terms {
     std::uint32_t redeliveries;
     std::optional<std::uint64_t> dead_letter_tag;
+    std::uint32_t note;
   };
   /// Writes a new queue into a body that is all zeros.
   static void create(std::span<std::byte> body, const shm::MessageQueueShape& shape,
@@ -81,7 +82,7 @@ class MessageTable {
   auto recover() -> Result<void>;
   auto bury(std::uint32_t place) -> Result<void>;
   auto serve(WakeList& wakes) -> Result<void>;
-  void wake_decided(WakeList& wakes) const noexcept { line_.wake_decided(wakes); }
+  void wake_decided(WakeList& wakes) const noexcept;
   auto remove(WakeList& wakes) -> Result<void>;
 
   // What takes room fails with `would_block` where there is none, and with `no_buffer_space` where
@@ -140,6 +141,17 @@ class MessageTable {
   auto enqueue(const Wish& wish, Caller caller) -> Result<std::uint32_t>;
   /// What a granted record was granted.
   [[nodiscard]] auto granted_slot(std::uint32_t record) const -> Result<std::uint32_t>;
+
+  // Of objects/message_listener.cpp.
+  auto listen(std::uint32_t place) -> Result<std::uint64_t>;
+  auto stop_listening(std::uint64_t listener, WakeList& wakes) -> Result<bool>;
+  [[nodiscard]] auto arrival(std::uint64_t listener) const -> Arrival;
+  /// After a change that may have told a listener.
+  void wake_told(WakeList& wakes) noexcept {
+    if (tells_) [[unlikely]]
+      wakes.add(body_.listener.futex_word());
+    tells_ = false;
+  }
 
   /// What senders wait for: at most the bounds that the queue was made with.
   [[nodiscard]] auto limit() const noexcept -> shm::MessageLoad;
@@ -241,6 +253,10 @@ class MessageTable {
   auto begin_move(std::uint32_t slot) -> Result<void>;
   auto end_move(std::uint32_t slot) -> Result<void>;
 
+  /// Before a message is put at the end of the queue.
+  auto tell(shm::Draft& draft, Caller caller) -> Result<void>;
+  void end_listener(shm::Draft& draft);
+
   auto serve_one(WaitingLine::Walk& walk, shm::Waiter& record, std::uint64_t seen, WakeList& wakes)
       -> Result<void>;
   auto read_wish(shm::Waiter& record) const -> Result<Wish>;
@@ -259,6 +275,7 @@ class MessageTable {
   MessageArena arena_;
   WaitingLine line_;
   MessageMark wanted_{};
+  bool tells_ = false;  ///< Whether the listener was told in this round of the latch.
 };
 
 }  // namespace parley

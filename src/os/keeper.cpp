@@ -166,6 +166,10 @@ auto process_id() noexcept -> std::uint32_t {
   return static_cast<std::uint32_t>(getpid());
 }
 
+auto user_id() noexcept -> std::uint32_t {
+  return getuid();
+}
+
 auto watch_life(const std::uint32_t* life, bool may_vanish) -> Result<std::uint32_t> {
   Process& process = *PARLEY_TRY(os::process());
   const Locked locked(process.mutex);

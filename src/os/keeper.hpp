@@ -48,6 +48,9 @@ auto fence_all() noexcept -> bool;
 /// getpid(2): a system call.
 auto process_id() noexcept -> std::uint32_t;
 
+/// getuid(2): likewise.
+auto user_id() noexcept -> std::uint32_t;
+
 /// Puts a life word under the care of a keeper and returns what the caller then stores in it: the
 /// keeper's thread id with FUTEX_WAITERS. Starts a keeper where there is none or all are full.
 ///

@@ -44,8 +44,10 @@ auto reserve(os::BorrowedFd fd, std::size_t bytes, std::size_t body,
 
 }  // namespace
 
-Segment::Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept
+Segment::Segment(os::OwnedFd fd, os::FileIdentity identity, os::Region region,
+                 std::uint32_t place_count) noexcept
     : fd_(std::move(fd)),
+      identity_(identity),
       region_(std::move(region)),
       body_(region_.bytes().subspan(body_offset(place_count))),
       places_(std::launder(reinterpret_cast<Place*>(region_.bytes().data() + places_offset))),
@@ -80,19 +82,36 @@ Segment::~Segment() {
       leave();
     }
   }
-  if (fd_.is_open()) os::close_object(std::move(fd_));
+  drop_descriptor();
+}
+
+auto Segment::owns_descriptor() const -> Result<bool> {
+  const auto identity = os::object_identity(fd_);
+  if (!identity && identity.error() != Error::bad_descriptor) return failure(identity.error());
+  return identity && *identity == identity_;
+}
+
+void Segment::drop_descriptor() noexcept {
+  if (!fd_.is_open()) return;
+  const auto owns = owns_descriptor();
+  if (owns && !*owns) {
+    static_cast<void>(std::move(fd_).release());
+  } else {
+    os::close_object(std::move(fd_));
+  }
 }
 
 auto Segment::close_descriptor() -> Result<void> {
   if (path_.empty()) return failure(Error::invalid);
-  if (!fd_.is_open()) return {};
-  identity_ = PARLEY_TRY(os::object_identity(fd_));
-  os::close_object(std::move(fd_));
+  drop_descriptor();
   return {};
 }
 
 auto Segment::file() const -> Result<File> {
-  if (fd_.is_open()) return File(os::BorrowedFd(fd_));
+  if (fd_.is_open()) {
+    if (!PARLEY_TRY(owns_descriptor())) return failure(Error::removed);
+    return File(os::BorrowedFd(fd_));
+  }
   auto opened = os::open_object(path_, os::Access::read_write);
   if (!opened) return failure(opened.error() == Error::not_found ? Error::removed : opened.error());
   File file(std::move(*opened));
@@ -115,9 +134,10 @@ auto Segment::create(const SegmentName& name, const SegmentShape& shape,
   PARLEY_TRY(reserve(fd, bytes, body_offset(places), shape.backed));
   if (!named) PARLEY_TRY(os::add_seals(fd, {.shrink = true, .grow = true, .seal = true}));
   const auto status = PARLEY_TRY(os::object_status(fd));
+  const auto identity = PARLEY_TRY(os::object_identity(fd));
   const auto uuid = std::bit_cast<Words>(PARLEY_TRY(os::random_bytes()));
   auto region = PARLEY_TRY(os::Region::map(fd, bytes, named, has_rings(shape.kind)));
-  Segment segment(std::move(fd), std::move(region), places);
+  Segment segment(std::move(fd), identity, std::move(region), places);
   segment.path_ = std::move(path);
   fill(segment.body());
   write_header(segment.header(), {.kind = shape.kind,
@@ -170,6 +190,7 @@ auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -
   if (status.size_bytes <= body_alignment || status.access != os::Access::read_write) {
     return failure(Error::invalid);
   }
+  const auto identity = PARLEY_TRY(os::object_identity(fd));
   auto region =
       PARLEY_TRY(os::Region::map(fd, status.size_bytes, status.may_shrink, has_rings(kind)));
   const auto checked =
@@ -177,7 +198,7 @@ auto Segment::map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -
   // Cut off while it was looked at: what was read are the zeros in its place.
   if (region.is_lost()) return failure(Error::corrupt);
   const auto places = PARLEY_TRY(checked);
-  return Segment(std::move(fd), std::move(region), places);
+  return Segment(std::move(fd), identity, std::move(region), places);
 }
 
 auto Segment::uuid() const noexcept -> Words {

@@ -178,7 +178,8 @@ class Segment {
   void pass_on_deaths() const noexcept;
 
  private:
-  Segment(os::OwnedFd fd, os::Region region, std::uint32_t place_count) noexcept;
+  Segment(os::OwnedFd fd, os::FileIdentity identity, os::Region region,
+          std::uint32_t place_count) noexcept;
 
   static auto map(os::OwnedFd fd, ObjectKind kind, std::uint32_t body_version) -> Result<Segment>;
 
@@ -199,8 +200,11 @@ class Segment {
     os::OwnedFd opened_;  ///< Where the segment has closed its own.
     os::BorrowedFd fd_;
   };
-  /// `removed` where it goes by its name and another file, or none, has that.
+  /// `removed` where it goes by its name and another file, or none, has that; or where the program
+  /// has closed the descriptor, whose number may then be that of anything.
   auto file() const -> Result<File>;
+  auto owns_descriptor() const -> Result<bool>;
+  void drop_descriptor() noexcept;
   [[nodiscard]] auto header() const noexcept -> SegmentHeader& {
     return *std::launder(reinterpret_cast<SegmentHeader*>(region_.bytes().data()));
   }
@@ -217,9 +221,9 @@ class Segment {
 
   static constexpr std::uint32_t nobody = ~0U;
 
-  os::OwnedFd fd_;               ///< None where it goes by its name.
-  std::string path_;             ///< Of an object that has a name.
-  os::FileIdentity identity_{};  ///< What that file is, once `fd_` is closed.
+  os::OwnedFd fd_;             ///< None where it goes by its name.
+  std::string path_;           ///< Of an object that has a name.
+  os::FileIdentity identity_;  ///< What that file is.
   os::Region region_;
   std::span<std::byte> body_;
   Place* places_;

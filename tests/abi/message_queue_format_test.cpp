@@ -105,8 +105,11 @@ auto queue_body() -> Layout {
            FIELD(waiters),
            FIELD(redeliveries),
            FIELD(has_dead_letters),
-           FIELD(unused),
-           FIELD(backed_waiters)}};
+           FIELD(note),
+           FIELD(backed_waiters),
+           FIELD(listener),
+           FIELD(told),
+           FIELD(told_by)}};
 }
 
 auto message_slot() -> Layout {

@@ -66,9 +66,12 @@ struct MessageQueueBody {
   Atomic<std::uint32_t> waiters;
   Atomic<std::uint32_t> redeliveries;      ///< More than these make a dead letter.
   Atomic<std::uint32_t> has_dead_letters;  ///< 1: there is a tag for them.
-  std::uint32_t unused;                    ///< Zero.
-  // But this.
+  Atomic<std::uint32_t> note;              ///< The creator's; means nothing here.
+  // These change again.
   Word backed_waiters;  ///< So many have memory.
+  Word listener;        ///< Who is told of the next arrival: see MessageListener.
+  Word told;            ///< As `listener` was for the last one that was told.
+  Word told_by;         ///< Who sent that message: its process in the low half, its user above.
 };
 static_assert(offsetof(MessageQueueBody, latch) == 0);
 static_assert(offsetof(MessageQueueBody, journal) == 8);
@@ -98,9 +101,12 @@ static_assert(offsetof(MessageQueueBody, message_bytes) == 204);
 static_assert(offsetof(MessageQueueBody, waiters) == 208);
 static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
 static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
-static_assert(offsetof(MessageQueueBody, unused) == 220);
+static_assert(offsetof(MessageQueueBody, note) == 220);
 static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
-static_assert(sizeof(MessageQueueBody) == 232 && std::is_standard_layout_v<MessageQueueBody>);
+static_assert(offsetof(MessageQueueBody, listener) == 232);
+static_assert(offsetof(MessageQueueBody, told) == 240);
+static_assert(offsetof(MessageQueueBody, told_by) == 248);
+static_assert(sizeof(MessageQueueBody) == 256 && std::is_standard_layout_v<MessageQueueBody>);
 
 /// Two halves of a word: indexes, mostly.
 constexpr auto low_half(std::uint64_t word) -> std::uint32_t {
@@ -204,6 +210,17 @@ struct MessageShape {
     return size | std::uint64_t{priority} << 31U | std::uint64_t{redeliveries} << 47U |
            std::uint64_t{dead_letter} << 63U;
   }
+};
+
+/// The word of a listener, in parts: another one each time that somebody listens.
+struct MessageListener {
+  std::uint32_t place;   ///< Bits 0 to 12; 0 where nobody listens.
+  std::uint64_t number;  ///< Bits 13 to 63: how many there were.
+
+  static constexpr auto unpack(std::uint64_t word) -> MessageListener {
+    return {.place = static_cast<std::uint32_t>(word) & 0x1fffU, .number = word >> 13U};
+  }
+  [[nodiscard]] constexpr auto pack() const -> std::uint64_t { return place | number << 13U; }
 };
 
 /// The messages of one tag or of one priority; and, in the same tree, one of its inner nodes,
