@@ -30,6 +30,8 @@ auto name_of(ObjectKind kind) -> std::string {
       return "ObjectKind::stream";
     case ObjectKind::message_queue:
       return "ObjectKind::message_queue";
+    case ObjectKind::space_table:
+      return "ObjectKind::space_table";
   }
   return {};
 }
