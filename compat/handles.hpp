@@ -49,6 +49,7 @@ class Handles {
       if (handle_ != nullptr) handle_->word.fetch_sub(1, std::memory_order_release);
     }
 
+    auto operator*() const noexcept -> Object& { return *handle_->object; }
     auto operator->() const noexcept -> Object* { return &*handle_->object; }
 
    private:

@@ -50,6 +50,14 @@ auto space() noexcept -> Space* {
   return the_space;
 }
 
+auto may_exceed_limits() noexcept -> bool {
+  return has_capability(CAP_SYS_RESOURCE);
+}
+
+auto may_lock_any() noexcept -> bool {
+  return has_capability(CAP_IPC_LOCK);
+}
+
 User::User()
     : uid_(geteuid()),
       gid_(getegid()),

@@ -35,6 +35,11 @@ class User {
   bool is_privileged_;
 };
 
+/// Whether this process may go beyond limits (CAP_SYS_RESOURCE).
+auto may_exceed_limits() noexcept -> bool;
+/// Whether it may lock any memory (CAP_IPC_LOCK).
+auto may_lock_any() noexcept -> bool;
+
 /// Changes with each call that changes who this process is (setuid(2) and its kin).
 auto user_generation() noexcept -> std::uint32_t;
 

@@ -18,23 +18,26 @@ void tell(const SpaceEntry& entry, ipc_perm& permissions) {
 }
 
 auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
-                     const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also)
-    -> int {
+                     const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also,
+                     mode_t (*mode_of_file)(mode_t)) -> int {
   const NoCancel no_cancel;
   const User user;
   const auto asks = user.as_space_user();
   const auto changed = table.change(id, [&](SpaceEntry& entry) -> Result<void> {
     if (!entry.is_of(asks)) return failure(Error::not_permitted);
+    if (wanted.uid == static_cast<uid_t>(-1) || wanted.gid == static_cast<gid_t>(-1)) {
+      return failure(Error::invalid);
+    }
     if (also) {
       if (const auto done = also(entry, asks); !done) return done;
     }
     entry.uid = wanted.uid;
     entry.gid = wanted.gid;
-    entry.mode = wanted.mode & 0777U;
+    entry.mode = (entry.mode & ~mode_t{0777}) | (wanted.mode & 0777U);
     entry.changed = std::time(nullptr);
     // The file follows as far as this user can have it: its owner stays who made it, but for root.
     const auto path = table.path_of(id);
-    static_cast<void>(chmod(path.c_str(), file_mode(entry.mode)));
+    static_cast<void>(chmod(path.c_str(), mode_of_file(entry.mode)));
     if (asks.uid == 0) static_cast<void>(chown(path.c_str(), entry.uid, entry.gid) == 0);
     return {};
   });

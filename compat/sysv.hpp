@@ -24,8 +24,8 @@ void tell(const SpaceEntry& entry, ipc_perm& permissions);
 
 /// IPC_SET: what stands of the permissions in the program's structure. `also` changes more.
 auto set_permissions(SpaceTable& table, int id, const ipc_perm& wanted,
-                     const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also = {})
-    -> int;
+                     const std::function<Result<void>(SpaceEntry&, const SpaceUser&)>& also = {},
+                     mode_t (*mode_of_file)(mode_t) = file_mode) -> int;
 
 /// IPC_RMID.
 auto remove(SpaceTable& table, int id) -> int;

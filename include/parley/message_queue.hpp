@@ -92,14 +92,20 @@ struct TagDepth {
   std::size_t messages;  ///< That can be had.
 };
 
+/// Bounds below those that a queue was made with.
+struct MessageQueueLimits {
+  std::uint64_t bytes;  ///< Of all messages together.
+  std::uint32_t messages;
+};
+
 struct MessageQueueStatus {
   std::size_t participants;  ///< That take part now.
   std::size_t messages;      ///< With those that are held and reserved, here and in `bytes`.
   std::uint64_t bytes;
-  std::size_t taken;     ///< Messages that a participant holds.
-  std::size_t reserved;  ///< Messages that are being written.
-  std::size_t messages_at_most;
-  std::uint64_t bytes_at_most;  ///< As `limit_bytes` left it.
+  std::size_t taken;             ///< Messages that a participant holds.
+  std::size_t reserved;          ///< Messages that are being written.
+  std::size_t messages_at_most;  ///< As `limit` left it, here and in `bytes_at_most`.
+  std::uint64_t bytes_at_most;
   std::size_t message_bytes_at_most;
   std::size_t memory_bytes;  ///< That the object has taken from the system.
   std::size_t receivers_waiting;
@@ -108,7 +114,7 @@ struct MessageQueueStatus {
   pid_t last_receiver;
   std::optional<std::chrono::sys_seconds> last_send;
   std::optional<std::chrono::sys_seconds> last_receive;
-  std::chrono::sys_seconds last_change;  ///< Creation or `limit_bytes`.
+  std::chrono::sys_seconds last_change;  ///< Creation or `limit`.
 };
 
 class TakenMessage;
@@ -121,7 +127,8 @@ class ReservedMessage;
 /// to its old place, marked as redelivered; what it had not published was never sent.
 /// What all objects have in common, also the errors of `create`, `open` and `adopt`: object.hpp.
 ///
-/// The memory of messages is taken as it is used, and given back when the queue has drained. A call
+/// The memory of messages is taken as it is used, and given back when the queue has drained; that
+/// of calls that wait is taken likewise, and kept. A call
 /// that would need more than there is fails with `no_space`, and the queue is as before.
 class MessageQueue {
  public:
@@ -196,9 +203,9 @@ class MessageQueue {
   /// Of the tags of which there are messages, lowest first.
   auto depths() -> Result<std::vector<TagDepth>>;
 
-  /// From now on senders wait when the messages would be more bytes than this; `invalid` over the
-  /// `bytes` with which the queue was made.
-  auto limit_bytes(std::uint64_t bytes) -> Result<void>;
+  /// From now on senders wait when the messages would be more than this. `invalid` over what the
+  /// queue was made with.
+  auto limit(const MessageQueueLimits& limits) -> Result<void>;
 
   /// Ends the queue for all: who waits, and every later call of anybody, gets `removed`; the
   /// messages are gone. The name, if it has one, stays until `unlink`.

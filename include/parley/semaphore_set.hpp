@@ -52,6 +52,7 @@ struct SemaphoreSetStatus {
 ///
 /// When a participant ends, what it did with `undo` is taken back at once, and who waited for that
 /// proceeds. A participant that dies in the middle of a call has done all of it or nothing.
+/// Bounds cost no memory: that for calls that wait and for `undo` is taken when it is first used.
 /// What all objects have in common, also the errors of `create`, `open` and `adopt`: object.hpp.
 class SemaphoreSet {
  public:
@@ -111,7 +112,8 @@ class SemaphoreSet {
   /// `removed` if the set is removed; `invalid` without any operation, or for `undo` in a set
   /// without; EFBIG for an index outside of the set; `too_big` for more operations than the set
   /// takes; `out_of_range` for a value over 32767, or an undo value outside of -32768 to 32767;
-  /// `no_space` if it would have to wait and as many as the set takes already do.
+  /// `no_space` if it would have to wait and as many as the set takes already do, or if there is no
+  /// memory for its wait or for the participant's first `undo`.
   auto operate(std::span<const SemaphoreOperation> operations, Deadline deadline) -> Result<void>;
 
   auto operate(SemaphoreOperation operation, Deadline deadline) -> Result<void> {

@@ -152,6 +152,10 @@ class SharedMemory {
   /// To hand on.
   [[nodiscard]] auto descriptor() const noexcept -> os::BorrowedFd { return fd_; }
 
+  /// Where its bytes begin behind the descriptor, for who maps them himself: at a multiple of the
+  /// page's size.
+  [[nodiscard]] auto offset_bytes() const noexcept -> std::size_t { return body_offset_; }
+
   /// Whether the descriptor only reads.
   [[nodiscard]] auto is_read_only() const noexcept -> bool { return read_only_; }
   [[nodiscard]] auto is_growable() const noexcept -> bool { return growable_; }

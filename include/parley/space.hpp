@@ -68,7 +68,7 @@ struct SpaceEntry {
   gid_t gid = 0;
   uid_t creator_uid = 0;
   gid_t creator_gid = 0;
-  mode_t mode = 0;            ///< Nine bits.
+  mode_t mode = 0;            ///< Nine bits; and 02000 of memory that is told to be locked.
   bool is_marked = false;     ///< Removed, but still in use. Only memory.
   std::uint64_t size = 0;     ///< Semaphores; bytes that a queue may hold; bytes of memory.
   std::int64_t changed = 0;   ///< Seconds since 1970: creation, or IPC_SET.
@@ -87,6 +87,7 @@ struct SpaceEntry {
 
 struct SpaceTableStatus {
   std::size_t count;    ///< Of objects.
+  std::size_t marked;   ///< Of those that are removed, but still in use.
   std::uint64_t total;  ///< Of their sizes.
   int highest_index;    ///< -1 without any.
 };

@@ -61,9 +61,10 @@ auto look_at_messages(const ObjectLook& look, const shm::MessageQueueShape& shap
 }
 
 auto look_at_waiters(const ObjectLook& look, const shm::MessageQueueShape& shape,
-                     MessageQueueInspection& queue) -> Result<void> {
+                     std::uint64_t backed_waiters, MessageQueueInspection& queue) -> Result<void> {
   return look.reader.scan(shape.waiter_records(), shape.waiter_bytes() / sizeof(std::uint64_t),
-                          shape.waiters, [&](ObjectWords record) -> Result<void> {
+                          std::min<std::uint64_t>(backed_waiters, shape.waiters),
+                          [&](ObjectWords record) -> Result<void> {
                             const auto& waiter = record_as<shm::Waiter>(record);
                             if (!look.participants.note_waiter(waiter)) return {};
                             const bool sends =
@@ -79,17 +80,17 @@ auto look_at_message_queue(const ObjectLook& look) -> Result<MessageQueueInspect
   const auto copy = PARLEY_TRY(look.reader.read_body<shm::MessageQueueBody>(0, 1));
   const auto& body = copy[0];
   const auto shape = PARLEY_TRY(shape_of(body, look));
-  constexpr std::uint64_t messages_bits = (std::uint64_t{1} << shm::load_bytes_shift) - 1;
-  const auto load = body.load.load_relaxed();
+  const auto load = shm::MessageLoad::unpack(body.load.load_relaxed());
+  const auto limit = shm::MessageLoad::unpack(body.limit.load_relaxed());
   const auto last_send = body.last_send.load_relaxed();
   const auto last_receive = body.last_receive.load_relaxed();
   MessageQueueInspection queue{};
   queue.is_removed = body.removed.load_relaxed() != 0;
-  queue.messages = load & messages_bits;
-  queue.bytes = load >> shm::load_bytes_shift;
+  queue.messages = load.messages;
+  queue.bytes = load.bytes;
   queue.sent = body.sequence.load_relaxed();
-  queue.messages_at_most = shape.messages;
-  queue.bytes_at_most = body.bytes_limit.load_relaxed();
+  queue.messages_at_most = limit.messages;
+  queue.bytes_at_most = limit.bytes;
   queue.message_bytes_at_most = shape.message_bytes;
   queue.waiters_at_most = shape.waiters;
   if (body.has_dead_letters.load_relaxed() != 0) {
@@ -103,7 +104,7 @@ auto look_at_message_queue(const ObjectLook& look) -> Result<MessageQueueInspect
   queue.last_change =
       std::chrono::sys_seconds(std::chrono::seconds(body.last_change.load_relaxed()));
   PARLEY_TRY(look_at_messages(look, shape, high_half(body.slots.load_relaxed()), queue));
-  PARLEY_TRY(look_at_waiters(look, shape, queue));
+  PARLEY_TRY(look_at_waiters(look, shape, body.backed_waiters.load_relaxed(), queue));
   return queue;
 }
 

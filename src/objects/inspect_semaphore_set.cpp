@@ -53,9 +53,11 @@ auto shape_of(const shm::SemaphoreSetBody& body, const ObjectLook& look)
 
 /// What the end of each participant changes.
 auto look_at_undo(const ObjectLook& look, const shm::SemaphoreSetShape& shape,
-                  std::span<const shm::SemaphoreWord> semaphores) -> Result<void> {
+                  std::uint64_t backed_rows, std::span<const shm::SemaphoreWord> semaphores)
+    -> Result<void> {
   const auto words = shape.undo_row_words();
   for (auto& who : look.participants.all()) {
+    if (who.place >= backed_rows) continue;
     const auto row = PARLEY_TRY(look.reader.read_body<shm::Atomic<std::uint64_t>>(
         shape.undo_rows() + who.place * words * sizeof(std::uint64_t), words));
     for (std::size_t i = 0; i < semaphores.size(); ++i) {
@@ -91,9 +93,12 @@ auto look_at_semaphore_set(const ObjectLook& look) -> Result<SemaphoreSetInspect
                               .waiting_for_increase = 0,
                               .waiting_for_zero = 0});
   }
-  if (set.has_undo) PARLEY_TRY(look_at_undo(look, shape, words.all()));
+  if (set.has_undo) {
+    PARLEY_TRY(look_at_undo(look, shape, body.backed_rows.load_relaxed(), words.all()));
+  }
   PARLEY_TRY(look.reader.scan(
-      shape.waiter_records(), shape.waiter_bytes() / sizeof(std::uint64_t), shape.waiters,
+      shape.waiter_records(), shape.waiter_bytes() / sizeof(std::uint64_t),
+      std::min<std::uint64_t>(body.backed_waiters.load_relaxed(), shape.waiters),
       [&](Words record) -> Result<void> {
         const auto& waiter = record_as<shm::Waiter>(record);
         if (!look.participants.note_waiter(waiter)) return {};

@@ -6,6 +6,7 @@
 //   latch_words() -> shm::LatchWords&
 //   recover() -> Result<void>         finishes what a dead holder of the latch had begun
 //   bury(place) -> Result<void>       undoes and frees all that a dead participant left
+//   line() -> const WaitingLine&      of the calls that wait
 //   somebody_waits() -> bool          whether `serve` may have something to do
 //   serve(WakeList&) -> Result<void>  lets everybody proceed who can
 //   wake_decided(WakeList&)           wakes all whose wait was decided and who have not seen it
@@ -111,6 +112,11 @@ class LatchedObject {
       return {};
     return claim_place();
   }
+
+  /// Puts a call in line by `enqueue`, under the latch: the index of its record. `no_space` where
+  /// there is neither a record nor memory for one more; nothing has happened then.
+  template <class Enqueue>
+  auto line_up(Locked& locked, Enqueue enqueue) -> Result<std::uint32_t>;
 
   /// Returns what was decided of a call that was put in line, once it is: a state that is not
   /// undecided. The record is then the caller's, who reads it and makes it free. Or cancels it and
@@ -290,6 +296,18 @@ auto LatchedObject<Table>::sleep(const std::uint32_t* futex_word, std::uint32_t 
   }
   PARLEY_TRY(tend_after_sleep(deadline));
   return woken;
+}
+
+template <class Table>
+template <class Enqueue>
+auto LatchedObject<Table>::line_up(Locked& locked, Enqueue enqueue) -> Result<std::uint32_t> {
+  Result<std::uint32_t> index = enqueue();
+  if (index || index.error() != Error::no_space) return index;
+  PARLEY_TRY(locked.close());  // frees the records of those who gave up
+  index = enqueue();
+  if (index || index.error() != Error::no_space) return index;
+  PARLEY_TRY(table_.line().back_more(segment_));
+  return enqueue();
 }
 
 template <class Table>

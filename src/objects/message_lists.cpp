@@ -272,7 +272,8 @@ auto MessageTable::put_back(std::uint32_t slot, bool again) -> Result<void> {
 }
 
 auto MessageTable::settle(std::uint32_t place) -> Result<void> {
-  for (std::uint32_t i = 0; i < line_.count(); ++i) {
+  const auto end = line_.count();
+  for (std::uint32_t i = 0; i < end; ++i) {
     auto& record = line_.record(i);
     if (record.state.load_relaxed() != shm::waiter_given_up) continue;
     if (record.place.load_relaxed() != place) continue;

@@ -159,8 +159,8 @@ auto MessageQueue::status() -> Result<MessageQueueStatus> {
         .bytes = table.bytes(),
         .taken = held.taken,
         .reserved = held.reserved,
-        .messages_at_most = table.shape().messages,
-        .bytes_at_most = body.bytes_limit.load_relaxed(),
+        .messages_at_most = table.limit().messages,
+        .bytes_at_most = table.limit().bytes,
         .message_bytes_at_most = table.shape().message_bytes,
         .memory_bytes = state_->memory_bytes(),
         .receivers_waiting = waiting.receivers,
@@ -177,8 +177,8 @@ auto MessageQueue::depths() -> Result<std::vector<TagDepth>> {
   return state_->look([](const MessageTable& table) { return table.depths(); });
 }
 
-auto MessageQueue::limit_bytes(std::uint64_t bytes) -> Result<void> {
-  return state_->limit_bytes(bytes);
+auto MessageQueue::limit(const MessageQueueLimits& limits) -> Result<void> {
+  return state_->limit(limits);
 }
 
 auto MessageQueue::remove() -> Result<void> {

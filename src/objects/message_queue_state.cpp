@@ -82,12 +82,7 @@ auto MessageQueue::State::call(const MessageTable::Wish& wish, Deadline deadline
       if (done.error() == Error::no_buffer_space) {
         wanted = table().wanted();
       } else if (done.error() == Error::would_block && !deadline.is_now()) {
-        auto index = table().enqueue(wish, caller());
-        if (!index && index.error() == Error::no_space) {
-          PARLEY_TRY(table().serve(locked.wakes));  // frees the records of those who gave up
-          index = table().enqueue(wish, caller());
-        }
-        record = PARLEY_TRY(index);
+        record = PARLEY_TRY(line_up(locked, [&] { return table().enqueue(wish, caller()); }));
       } else {
         return failure(segment().is_lost() ? Error::corrupt : done.error());
       }
@@ -308,11 +303,14 @@ void MessageQueue::State::abandon(const Holding& holding, shm::MessageKind kind)
   __atomic_store_n(&unsettled_, true, __ATOMIC_RELAXED);
 }
 
-auto MessageQueue::State::limit_bytes(std::uint64_t bytes) -> Result<void> {
-  if (bytes > table().shape().bytes) return failure(Error::invalid);
+auto MessageQueue::State::limit(const MessageQueueLimits& limits) -> Result<void> {
+  const auto& shape = table().shape();
+  if (limits.messages > shape.messages || limits.bytes > shape.bytes) {
+    return failure(Error::invalid);
+  }
   Locked locked(*this);
   PARLEY_TRY(begin(locked, Deadline::now()));
-  PARLEY_TRY(table().limit_bytes(bytes));
+  PARLEY_TRY(table().set_limit({.messages = limits.messages, .bytes = limits.bytes}));
   return locked.close();
 }
 
@@ -323,7 +321,7 @@ auto MessageQueue::State::remove() -> Result<void> {
 }
 
 auto MessageQueue::State::memory_bytes() const noexcept -> std::size_t {
-  std::size_t bytes = table().shape().slots();
+  std::size_t bytes = shm::page_up(table().line().backed_end());
   for (const auto area : {MessageArea::slots, MessageArea::groups, MessageArea::arena}) {
     const auto range = table().range_of(
         area, 0, std::min(table().backed(area).load_relaxed(), table().most_of(area)));

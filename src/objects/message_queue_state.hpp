@@ -42,7 +42,7 @@ class MessageQueue::State : public LatchedObject<MessageTable> {
   /// Also where the latch is not to be had: it is then done by the next call.
   void abandon(const Holding& holding, shm::MessageKind kind) noexcept;
 
-  auto limit_bytes(std::uint64_t bytes) -> Result<void>;
+  auto limit(const MessageQueueLimits& limits) -> Result<void>;
   auto remove() -> Result<void>;
 
   /// Runs `look` under the latch, in a queue whose dead are buried. `removed` once the queue is.

@@ -12,6 +12,7 @@ using shm::Draft;
 using shm::halves;
 using shm::high_half;
 using shm::low_half;
+using shm::MessageLoad;
 using shm::MessageShape;
 using shm::MessageSlot;
 using shm::MessageState;
@@ -24,8 +25,6 @@ constexpr std::size_t kept_bytes = std::size_t{4} << 20U;
 
 /// How much of an area has memory at first.
 constexpr std::size_t first_bytes = std::size_t{16} << 10U;
-
-constexpr std::uint32_t load_messages_bits = (1U << shm::load_bytes_shift) - 1;
 
 template <class T>
 auto part(std::span<std::byte> body, std::size_t offset) -> T* {
@@ -63,9 +62,7 @@ MessageTable::MessageTable(std::span<std::byte> body, const shm::MessageQueueSha
       groups_(part<shm::MessageGroup>(body, shape.groups()), shape.group_count()),
       arena_(body.subspan(shape.arena(), shape.arena_units() * shm::arena_unit), body_,
              *part<shm::ArenaClasses>(body, shape.arena_classes())),
-      line_(journal_, body_.line,
-            body.subspan(shape.waiter_records(), shape.waiters * shape.waiter_bytes()),
-            shm::message_waiter_words) {}
+      line_(journal_, body_.line, {body_.backed_waiters, shape.waiter_parts()}) {}
 
 auto MessageTable::of(std::span<std::byte> body, std::uint32_t place_count)
     -> Result<MessageTable> {
@@ -86,9 +83,10 @@ auto MessageTable::of(std::span<std::byte> body, std::uint32_t place_count)
 }
 
 auto MessageTable::backed_at_first(const shm::MessageQueueShape& shape)
-    -> std::array<shm::ByteRange, 2> {
+    -> std::array<shm::ByteRange, 3> {
   return {
-      {{.begin = 0, .end = std::min(shape.slots() + first_bytes, shape.groups())},
+      {{.begin = 0, .end = shm::page_up(shape.waiter_records())},
+       {.begin = shape.slots(), .end = std::min(shape.slots() + first_bytes, shape.groups())},
        {.begin = shape.groups(), .end = std::min(shape.groups() + first_bytes, shape.arena())}}};
 }
 
@@ -98,10 +96,12 @@ void MessageTable::create(std::span<std::byte> body, const shm::MessageQueueShap
   start.messages.store_relaxed(shape.messages);
   start.message_bytes.store_relaxed(shape.message_bytes);
   start.bytes.store_relaxed(shape.bytes);
-  start.bytes_limit.store_relaxed(shape.bytes);
+  start.limit.store_relaxed(MessageLoad{.messages = shape.messages, .bytes = shape.bytes}.pack());
   start.waiters.store_relaxed(shape.waiters);
   start.redeliveries.store_relaxed(terms.redeliveries);
   start.last_change.store_relaxed(os::time_of_day_s());
+  start.backed_waiters.store_relaxed(
+      shape.waiter_parts().whole_before(shm::page_up(shape.waiter_records())));
   start.backed_slots.store_relaxed(
       std::min<std::uint64_t>(shape.messages, first_bytes / sizeof(MessageSlot)));
   start.backed_groups.store_relaxed(
@@ -130,11 +130,11 @@ void MessageTable::note(Word& last, Caller caller) const {
 }
 
 auto MessageTable::messages() const noexcept -> std::uint32_t {
-  return static_cast<std::uint32_t>(body_.load.load_relaxed()) & load_messages_bits;
+  return static_cast<std::uint32_t>(MessageLoad::unpack(body_.load.load_relaxed()).messages);
 }
 
 auto MessageTable::bytes() const noexcept -> std::uint64_t {
-  return body_.load.load_relaxed() >> shm::load_bytes_shift;
+  return MessageLoad::unpack(body_.load.load_relaxed()).bytes;
 }
 
 auto MessageTable::backed(MessageArea area) const noexcept -> Word& {
@@ -172,11 +172,9 @@ auto MessageTable::range_of(MessageArea area, std::uint64_t from, std::uint64_t 
 /// The caller holds the latch, and is the only one that changes the load.
 auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes, bool with_block)
     -> Result<Vacancy> {
-  const auto load = draft.get(body_.load);
-  const auto count = static_cast<std::uint32_t>(load) & load_messages_bits;
-  const auto bytes = load >> shm::load_bytes_shift;
-  const auto limit = std::min(body_.bytes_limit.load_relaxed(), shape_.bytes);
-  if (count >= shape_.messages || bytes + size_bytes > limit) return failure(Error::would_block);
+  const auto [count, bytes] = MessageLoad::unpack(draft.get(body_.load));
+  const auto most = limit();
+  if (count >= most.messages || bytes + size_bytes > most.bytes) return failure(Error::would_block);
   const auto free = draft.get(body_.slots);
   const auto mark = high_half(free);
   std::uint32_t slot = low_half(free) - 1;
@@ -198,7 +196,7 @@ auto MessageTable::claim(Draft& draft, std::uint32_t size_bytes, bool with_block
     block = PARLEY_TRY(allocate(draft, size_bytes, slot)) + 1;
     room = arena_.room(block - 1, size_bytes);
   }
-  draft.set(body_.load, std::uint64_t{count + 1} | (bytes + size_bytes) << shm::load_bytes_shift);
+  draft.set(body_.load, MessageLoad{.messages = count + 1, .bytes = bytes + size_bytes}.pack());
   // Nobody's before the slot is taken.
   slots_[slot].where.store_release(halves(block, 0));
   slots_[slot].shape.store_release(shape_of_size(size_bytes).pack());
@@ -225,11 +223,9 @@ auto MessageTable::furnish(std::uint32_t slot) -> Result<void> {
 auto MessageTable::release(Draft& draft, std::uint32_t slot) -> Result<void> {
   const auto& freed = slots_[slot];
   const auto size = MessageShape::unpack(freed.shape.load_relaxed()).size;
-  const auto load = draft.get(body_.load);
-  const auto count = static_cast<std::uint32_t>(load) & load_messages_bits;
-  const auto bytes = load >> shm::load_bytes_shift;
+  const auto [count, bytes] = MessageLoad::unpack(draft.get(body_.load));
   if (count == 0 || bytes < size) return failure(Error::corrupt);
-  draft.set(body_.load, std::uint64_t{count - 1} | (bytes - size) << shm::load_bytes_shift);
+  draft.set(body_.load, MessageLoad{.messages = count - 1, .bytes = bytes - size}.pack());
   const auto block = low_half(freed.where.load_relaxed());
   if (block != 0) PARLEY_TRY(arena_.free(draft, block - 1, slot));
   const auto free = draft.get(body_.slots);
@@ -333,9 +329,15 @@ auto MessageTable::receive_held(std::uint32_t slot, Caller caller) -> Result<voi
   return {};
 }
 
-auto MessageTable::limit_bytes(std::uint64_t bytes) -> Result<void> {
+auto MessageTable::limit() const noexcept -> MessageLoad {
+  const auto told = MessageLoad::unpack(body_.limit.load_relaxed());
+  return {.messages = std::min<std::uint64_t>(told.messages, shape_.messages),
+          .bytes = std::min(told.bytes, shape_.bytes)};
+}
+
+auto MessageTable::set_limit(MessageLoad most) -> Result<void> {
   Draft draft;
-  draft.set(body_.bytes_limit, bytes);
+  draft.set(body_.limit, most.pack());
   draft.set(body_.last_change, os::time_of_day_s());
   return commit(draft);
 }

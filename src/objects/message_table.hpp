@@ -67,7 +67,7 @@ class MessageTable {
   static void create(std::span<std::byte> body, const shm::MessageQueueShape& shape,
                      const Terms& terms);
   /// Where a new queue's body must have memory.
-  static auto backed_at_first(const shm::MessageQueueShape& shape) -> std::array<shm::ByteRange, 2>;
+  static auto backed_at_first(const shm::MessageQueueShape& shape) -> std::array<shm::ByteRange, 3>;
 
   [[nodiscard]] auto shape() const noexcept -> const shm::MessageQueueShape& { return shape_; }
   [[nodiscard]] auto body() const noexcept -> shm::MessageQueueBody& { return body_; }
@@ -141,7 +141,9 @@ class MessageTable {
   /// What a granted record was granted.
   [[nodiscard]] auto granted_slot(std::uint32_t record) const -> Result<std::uint32_t>;
 
-  auto limit_bytes(std::uint64_t bytes) -> Result<void>;
+  /// What senders wait for: at most the bounds that the queue was made with.
+  [[nodiscard]] auto limit() const noexcept -> shm::MessageLoad;
+  auto set_limit(shm::MessageLoad most) -> Result<void>;
   [[nodiscard]] auto messages() const noexcept -> std::uint32_t;
   [[nodiscard]] auto bytes() const noexcept -> std::uint64_t;
 

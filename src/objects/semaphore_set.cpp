@@ -27,11 +27,13 @@ auto make(std::string_view name, std::span<const std::uint16_t> values,
                                      .operations = options.operations,
                                      .waiters = options.waiters,
                                      .place_count = options.participants + 1};
+  const shm::ByteRange backed{.begin = 0, .end = shape.backed_at_first()};
   return shm::Segment::create({.name = name, .mode = options.mode},
                               {.kind = shm::ObjectKind::semaphore_set,
                                .body_version = shm::semaphore_set_version,
                                .participants = options.participants,
-                               .body_bytes = shape.body_bytes()},
+                               .body_bytes = shape.body_bytes(),
+                               .backed = {&backed, 1}},
                               [&](std::span<std::byte> body) {
                                 SemaphoreTable::create(body, shape, options.undo, values);
                               });

@@ -120,17 +120,14 @@ auto SemaphoreSet::State::do_or_line_up(SemaphoreTable::Operations operations, D
   Locked locked(*this);
   PARLEY_TRY(locked.take(deadline));
   if (table().is_removed()) return failure(Error::removed);
+  PARLEY_TRY(table().back_row(segment(), operations));
   std::size_t stopped_at = 0;
   const auto verdict = PARLEY_TRY(attempt(stopped_at));
   if (verdict == SemaphoreVerdict::proceeds) return locked.close();
   if (verdict == SemaphoreVerdict::overflows) return failure(Error::out_of_range);
+  if (verdict == SemaphoreVerdict::lacks_row) return failure(Error::corrupt);
   if (operations[stopped_at].no_wait || deadline.is_now()) return failure(Error::would_block);
-  auto index = table().enqueue(operations, caller());
-  if (!index && index.error() == Error::no_space) {
-    PARLEY_TRY(locked.close());  // frees the records of those who gave up
-    index = table().enqueue(operations, caller());
-  }
-  record = PARLEY_TRY(index);
+  record = PARLEY_TRY(line_up(locked, [&] { return table().enqueue(operations, caller()); }));
   return {};
 }
 

@@ -38,6 +38,8 @@ auto decision_of(const auto& attempt, SemaphoreTable::Operations operations) -> 
       return shm::waiter_granted;
     case Verdict::overflows:
       return shm::waiter_overflow;
+    case Verdict::lacks_row:  // as it had when it was put in line
+      return shm::waiter_waits;
     case Verdict::waits:
       break;
   }
@@ -99,10 +101,9 @@ SemaphoreTable::SemaphoreTable(std::span<std::byte> body, const shm::SemaphoreSe
                .entries = {part<shm::JournalEntry>(body, sizeof(shm::SemaphoreSetBody)),
                            shape.journal_entries()}},
       words_(part<shm::SemaphoreWord>(body, shape.semaphores())),
-      undo_rows_(part<shm::Atomic<std::uint64_t>>(body, shape.undo_rows()),
-                 shape.place_count * shape.undo_row_words()),
+      rows_(part<shm::SemaphoreSetBody>(body, 0)->backed_rows, shape.row_parts()),
       line_(journal_, part<shm::SemaphoreSetBody>(body, 0)->line,
-            body.subspan(shape.waiter_records()), shape.operations),
+            {part<shm::SemaphoreSetBody>(body, 0)->backed_waiters, shape.waiter_parts()}),
       lock_free_(shape.count == 1 && !undo) {}
 
 auto SemaphoreTable::of(std::span<std::byte> body, std::uint32_t place_count)
@@ -129,12 +130,20 @@ void SemaphoreTable::create(std::span<std::byte> body, const shm::SemaphoreSetSh
   start.waiters.store_relaxed(shape.waiters);
   start.undo.store_relaxed(undo ? 1 : 0);
   start.last_change.store_relaxed(os::time_of_day_s());
+  start.backed_rows.store_relaxed(shape.row_parts().whole_before(shape.backed_at_first()));
+  start.backed_waiters.store_relaxed(shape.waiter_parts().whole_before(shape.backed_at_first()));
   auto* const words = part<shm::SemaphoreWord>(body, shape.semaphores());
   for (std::size_t i = 0; i < values.size(); ++i) words[i].state.store_relaxed(values[i]);
 }
 
 auto SemaphoreTable::recover() -> Result<void> {
   return shm::recover(journal_);
+}
+
+auto SemaphoreTable::back_row(const shm::Segment& segment, Operations operations) const
+    -> Result<void> {
+  if (!std::ranges::any_of(operations, needs_row)) return {};
+  return rows_.back(segment, segment.place() + 1);
 }
 
 void SemaphoreTable::take_word() noexcept {
@@ -280,6 +289,7 @@ auto SemaphoreTable::bury(std::uint32_t place) -> Result<void> {
 }
 
 auto SemaphoreTable::undo_all(std::uint32_t place) -> Result<void> {
+  if (place >= rows_.count()) return {};
   const auto row = undo_row(place);
   const auto process = static_cast<std::uint32_t>(row[0].load_relaxed());
   Transaction transaction(journal_);

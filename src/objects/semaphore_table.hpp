@@ -27,12 +27,18 @@
 #include "objects/time_limit.hpp"
 #include "objects/waiting_line.hpp"
 #include "os/clock.hpp"
+#include "shm/backed_parts.hpp"
 #include "shm/layout/semaphore_set.hpp"
 #include "shm/transaction.hpp"
 
 namespace parley {
 
-enum class SemaphoreVerdict : std::uint8_t { proceeds, waits, overflows };
+enum class SemaphoreVerdict : std::uint8_t {
+  proceeds,
+  waits,
+  overflows,
+  lacks_row  ///< It has undo, and its participant's row has no memory yet.
+};
 
 class SemaphoreTable {
  public:
@@ -63,6 +69,10 @@ class SemaphoreTable {
   [[nodiscard]] auto line() const noexcept -> const WaitingLine& { return line_; }
   [[nodiscard]] auto somebody_waits() const noexcept -> bool { return !line_.is_empty(); }
 
+  /// Sees to it that the participant's row has memory, if an operation needs it. `no_space` where
+  /// there is none.
+  auto back_row(const shm::Segment& segment, Operations operations) const -> Result<void>;
+
   /// Whether the semaphore's word may be changed by exchange, without the latch: `under_latch`.
   [[nodiscard]] auto is_lock_free() const noexcept -> bool { return lock_free_; }
 
@@ -84,7 +94,8 @@ class SemaphoreTable {
   auto operate(Operations operations, Caller caller, std::size_t& stopped_at) const
       -> Result<SemaphoreVerdict>;
 
-  /// Puts a call at the end of the queue: the index of its record. `no_space`: all are taken.
+  /// Puts a call at the end of the queue, whose row has memory if it needs it: the index of its
+  /// record. `no_space`: all that have memory are taken.
   auto enqueue(Operations operations, Caller caller) -> Result<std::uint32_t>;
 
   /// Lets everybody proceed who can, in the queue's order, until nobody can, or until the time is
@@ -131,6 +142,7 @@ class SemaphoreTable {
 
   using Words = WaitingLine::Words;
 
+  /// Of a place below `rows_.count()`.
   [[nodiscard]] auto undo_row(std::uint32_t place) const noexcept -> Words;
   [[nodiscard]] auto adjustment(std::uint32_t place, std::uint16_t index) const noexcept
       -> std::int32_t;
@@ -162,14 +174,14 @@ class SemaphoreTable {
   bool undo_;
   shm::JournalPlace journal_;
   shm::SemaphoreWord* words_;
-  Words undo_rows_;
+  shm::BackedParts rows_;
   WaitingLine line_;
   bool lock_free_;
 };
 
 inline auto SemaphoreTable::undo_row(std::uint32_t place) const noexcept -> Words {
-  const auto words = shape_.undo_row_words();
-  return undo_rows_.subspan(place * words, words);
+  return {part<shm::Atomic<std::uint64_t>>(body_, rows_.shape().end_of(place)),
+          shape_.undo_row_words()};
 }
 
 inline auto SemaphoreTable::adjustment(std::uint32_t place, std::uint16_t index) const noexcept
@@ -193,13 +205,19 @@ inline void SemaphoreTable::note_operation() const {
   body().last_operation.store_release(os::time_of_day_s());
 }
 
+/// Whether it changes its participant's undo row.
+inline auto needs_row(const SemaphoreOperation& operation) -> bool {
+  return operation.undo && operation.delta != 0;
+}
+
 inline auto SemaphoreTable::apply(Change& change, const SemaphoreOperation& operation,
                                   std::uint32_t place) const -> SemaphoreVerdict {
   if (operation.delta == 0 && change.value != 0) return SemaphoreVerdict::waits;
   change.value += operation.delta;
   if (change.value < 0) return SemaphoreVerdict::waits;
   if (change.value > SemaphoreSet::highest_value) return SemaphoreVerdict::overflows;
-  if (!operation.undo || operation.delta == 0) return SemaphoreVerdict::proceeds;
+  if (!needs_row(operation)) return SemaphoreVerdict::proceeds;
+  if (place >= rows_.count()) return SemaphoreVerdict::lacks_row;
   if (!change.undo) change.adjustment = adjustment(place, operation.index);
   change.undo = true;
   change.adjustment -= operation.delta;

@@ -1,5 +1,7 @@
 #include "objects/waiting_line.hpp"
 
+#include <algorithm>
+
 #include "os/futex.hpp"
 
 namespace parley {
@@ -7,10 +9,19 @@ namespace parley {
 using shm::Transaction;
 
 auto WaitingLine::free_record() const -> Result<std::uint32_t> {
-  for (std::uint32_t i = 0; i < count_; ++i) {
+  const auto end = count();
+  for (std::uint32_t i = 0; i < end; ++i) {
     if (record(i).state.load_acquire() == shm::waiter_free) return i;
   }
   return failure(Error::no_space);
+}
+
+auto WaitingLine::back_more(const shm::Segment& segment) const -> Result<void> {
+  // Twice as many, so that few calls have to ask; in steps that do not hold the latch for long.
+  constexpr std::size_t step_bytes = std::size_t{1} << 20U;
+  const auto step = static_cast<std::uint32_t>(step_bytes / records_.shape().each_bytes);
+  const auto backed = count();
+  return records_.back(segment, backed + std::clamp(backed, 1U, step));
 }
 
 auto WaitingLine::append(std::uint32_t index, Caller caller, std::uint32_t request)
@@ -20,7 +31,7 @@ auto WaitingLine::append(std::uint32_t index, Caller caller, std::uint32_t reque
   added.process.store_relaxed(caller.process);
   added.request.store_relaxed(request);
   const auto last = ends_.last.load_relaxed();
-  if (last > count_) return failure(Error::corrupt);
+  if (last > count()) return failure(Error::corrupt);
   Transaction transaction(journal_);
   transaction.set(added.state, shm::waiter_waits);
   transaction.set(added.next, 0);
@@ -45,7 +56,8 @@ auto WaitingLine::turn_away(std::uint64_t decided, WakeList& wakes) -> Result<vo
 }
 
 void WaitingLine::wake_decided(WakeList& wakes) const noexcept {
-  for (std::uint32_t i = 0; i < count_; ++i) {
+  const auto end = count();
+  for (std::uint32_t i = 0; i < end; ++i) {
     const auto& state = record(i).state;
     const auto seen = state.load_relaxed();  // it is the call that waits that reads what was done
     const bool decided = seen != shm::waiter_free && (seen & shm::undecided_bits) == 0;
@@ -54,7 +66,8 @@ void WaitingLine::wake_decided(WakeList& wakes) const noexcept {
 }
 
 void WaitingLine::rouse_one() const noexcept {
-  for (std::uint32_t i = 0; i < count_; ++i) {
+  const auto end = count();
+  for (std::uint32_t i = 0; i < end; ++i) {
     auto& state = record(i).state;
     auto seen = state.load_acquire();
     if (seen == shm::waiter_sleeps && state.compare_exchange_acq_rel(seen, shm::waiter_waits)) {
@@ -74,7 +87,8 @@ auto WaitingLine::bury(std::uint32_t place) -> Result<void> {
     }
   }
   // Decided, but its call did not live to see it.
-  for (std::uint32_t i = 0; i < count_; ++i) {
+  const auto end = count();
+  for (std::uint32_t i = 0; i < end; ++i) {
     auto& left = record(i);
     if (left.place.load_relaxed() != place) continue;
     if (left.state.load_acquire() != shm::waiter_free) left.state.store_release(shm::waiter_free);
@@ -86,7 +100,8 @@ auto WaitingLine::Walk::here() -> Result<shm::Waiter*> {
   // A walk sees each record once, and again each time that it refuses its decision: by going to
   // sleep, now and then by being roused, and by being cancelled.
   constexpr std::size_t looks = 8;
-  if (at_ > line_.count_ || ++steps_ > looks * line_.count_) return failure(Error::corrupt);
+  const std::size_t count = line_.count();
+  if (at_ > count || ++steps_ > looks * count) return failure(Error::corrupt);
   return &line_.record(index());
 }
 

@@ -20,6 +20,7 @@
 #include <parley/error.hpp>
 
 #include "objects/wake_list.hpp"
+#include "shm/backed_parts.hpp"
 #include "shm/layout/waiting_line.hpp"
 #include "shm/transaction.hpp"
 
@@ -36,33 +37,40 @@ class WaitingLine {
   using Words = std::span<shm::Atomic<std::uint64_t>>;
   class Walk;
 
-  /// Records of that many words each behind the Waiter fill `records`; all of these are parts of
-  /// the journal's body.
-  WaitingLine(const shm::JournalPlace& journal, shm::LineEnds& ends, std::span<std::byte> records,
-              std::size_t words_per_record) noexcept
-      : journal_(journal),
-        ends_(ends),
-        records_(records),
-        words_per_record_(words_per_record),
-        count_(static_cast<std::uint32_t>(records.size() / record_bytes())) {}
+  /// A record is a Waiter with words of the object's own behind it; all of these are parts of the
+  /// journal's body.
+  WaitingLine(const shm::JournalPlace& journal, shm::LineEnds& ends,
+              const shm::BackedParts& records) noexcept
+      : journal_(journal), ends_(ends), records_(records) {}
 
   [[nodiscard]] auto is_empty() const noexcept -> bool {
     return ends_.first.load_relaxed() == 0;  // we hold the latch
   }
-  /// Records, free or not.
-  [[nodiscard]] auto count() const noexcept -> std::uint32_t { return count_; }
+  /// Records that have memory, free or not.
+  [[nodiscard]] auto count() const noexcept -> std::uint32_t { return records_.count(); }
   /// `index` must be below `count()`.
   [[nodiscard]] auto record(std::uint32_t index) const noexcept -> shm::Waiter& {
-    return *std::launder(reinterpret_cast<shm::Waiter*>(records_.data() + index * record_bytes()));
+    auto* const at = journal_.body.data() + records_.shape().end_of(index);
+    return *std::launder(reinterpret_cast<shm::Waiter*>(at));
   }
   /// The object's own words of a record of this line.
   [[nodiscard]] auto words(shm::Waiter& record) const noexcept -> Words {
     auto* const behind = reinterpret_cast<std::byte*>(&record) + sizeof(shm::Waiter);
-    return {std::launder(reinterpret_cast<shm::Atomic<std::uint64_t>*>(behind)), words_per_record_};
+    return {std::launder(reinterpret_cast<shm::Atomic<std::uint64_t>*>(behind)),
+            (records_.shape().each_bytes - sizeof(shm::Waiter)) / sizeof(std::uint64_t)};
   }
 
-  /// The index of a free record, whose own words the caller then writes. `no_space`: all are taken.
+  /// The index of a free record, whose own words the caller then writes. `no_space`: all that have
+  /// memory are taken.
   [[nodiscard]] auto free_record() const -> Result<std::uint32_t>;
+
+  /// Has memory for more records, if there are more. `no_space` where there is none.
+  auto back_more(const shm::Segment& segment) const -> Result<void>;
+
+  /// Where the records end that have memory: an offset in the body.
+  [[nodiscard]] auto backed_end() const noexcept -> std::size_t {
+    return records_.shape().end_of(count());
+  }
 
   /// Puts a free record at the end of the line.
   auto append(std::uint32_t index, Caller caller, std::uint32_t request) -> Result<void>;
@@ -80,15 +88,9 @@ class WaitingLine {
   auto bury(std::uint32_t place) -> Result<void>;
 
  private:
-  [[nodiscard]] auto record_bytes() const noexcept -> std::size_t {
-    return sizeof(shm::Waiter) + words_per_record_ * sizeof(std::uint64_t);
-  }
-
   shm::JournalPlace journal_;
   shm::LineEnds& ends_;
-  std::span<std::byte> records_;
-  std::size_t words_per_record_;
-  std::uint32_t count_;
+  shm::BackedParts records_;
 };
 
 /// A way along the line, from the first on, under the latch.

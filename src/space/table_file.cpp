@@ -32,7 +32,7 @@ auto read(const shm::SpaceRecord& record) -> SpaceEntry {
           .gid = record.gid.load_acquire(),
           .creator_uid = record.creator_uid.load_acquire(),
           .creator_gid = record.creator_gid.load_acquire(),
-          .mode = record.mode.load_acquire() & 0777,
+          .mode = record.mode.load_acquire() & 02777,
           .is_marked = record.state.load_acquire() == shm::record_marked,
           .size = record.size.load_acquire(),
           .changed = static_cast<std::int64_t>(record.changed.load_acquire()),
@@ -191,7 +191,10 @@ auto TableFile::status() const -> SpaceTableStatus {
                               shm::record_free) {
       --highest;
     }
-    return {.count = count, .total = body().total.load_acquire(), .highest_index = highest - 1};
+    return {.count = count,
+            .marked = body().marked.load_acquire(),
+            .total = body().total.load_acquire(),
+            .highest_index = highest - 1};
   });
 }
 

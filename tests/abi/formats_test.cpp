@@ -127,7 +127,7 @@ auto set_body() -> Layout {
           sizeof(Struct),
           {FIELD(latch), FIELD(journal), FIELD(line), FIELD(last_operation), FIELD(last_change),
            FIELD(removed), FIELD(count), FIELD(operations), FIELD(waiters), FIELD(undo),
-           FIELD(unserved), FIELD(unused)}};
+           FIELD(unserved), FIELD(backed_rows), FIELD(backed_waiters), FIELD(unused)}};
 }
 
 auto semaphore_word() -> Layout {

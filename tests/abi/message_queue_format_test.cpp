@@ -91,7 +91,7 @@ auto queue_body() -> Layout {
            FIELD(last_receive),
            FIELD(arena),
            FIELD(arena_sizes),
-           FIELD(bytes_limit),
+           FIELD(limit),
            FIELD(last_change),
            FIELD(removed),
            FIELD(backed_slots),
@@ -105,7 +105,8 @@ auto queue_body() -> Layout {
            FIELD(waiters),
            FIELD(redeliveries),
            FIELD(has_dead_letters),
-           FIELD(unused)}};
+           FIELD(unused),
+           FIELD(backed_waiters)}};
 }
 
 auto message_slot() -> Layout {

@@ -100,6 +100,33 @@ TEST_CASE("an operation that changes nothing leaves nothing when its process die
       {.of_instructions = 1000});
 }
 
+TEST_CASE("a call whose process dies while rows and records get their memory has happened or not") {
+  crash_at_each_step(
+      [](Round& round) {
+        dies_in_call(
+            round, hollow, 3,
+            [](SetWorld& world) {
+              world.operate({{.index = 249, .delta = -1, .undo = true}});
+              const auto late = Deadline::after(std::chrono::milliseconds(1));
+              REQUIRE(world.set.operate({.index = 1, .delta = -4}, late).error() ==
+                      Error::timed_out);
+            },
+            [](SetWorld& world) {
+              CHECK(world.set.value(249).value() == 3);
+              CHECK(world.set.status().value().waiting == 0);
+              Peer next([&] {
+                world.operate({{.index = 249, .delta = -2, .undo = true}});
+                const auto late = Deadline::after(std::chrono::milliseconds(1));
+                REQUIRE(world.set.operate({.index = 249, .delta = -2}, late).error() ==
+                        Error::timed_out);
+              });
+              CHECK(next.wait() == 0);
+              CHECK(world.set.value(249).value() == 3);
+            });
+      },
+      {.of_instructions = 1000});
+}
+
 TEST_CASE("values are set all or none, with the undo of others forgotten or kept") {
   for (const auto& kind : {with_undo, without_undo}) {
     crash_at_each_step([&](Round& round) {

@@ -27,6 +27,8 @@ struct SetKind {
 inline constexpr SetKind with_undo{"with undo", 3, true};
 inline constexpr SetKind without_undo{"without undo", 3, false};
 inline constexpr SetKind lock_free{"lock-free", 1, false};
+/// None of its rows and records has memory at first.
+inline constexpr SetKind hollow{"hollow", 250, true};
 inline constexpr std::array set_kinds{with_undo, without_undo, lock_free};
 
 /// How long a call may take that others' deaths must not hold up.
@@ -64,7 +66,7 @@ class SetWorld {
   /// Calls that wait and are not decided.
   [[nodiscard]] auto raw_waiting() const -> std::size_t {
     std::size_t count = 0;
-    for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
+    for (std::uint32_t i = 0; i < table_.line().count(); ++i) {
       const auto state = table_.line().record(i).state.load_acquire();
       if (state == shm::waiter_waits || state == shm::waiter_sleeps) ++count;
     }
@@ -86,7 +88,7 @@ class SetWorld {
 
   /// Wakes those who wait for a semaphore, without a reason; they go to sleep again.
   void disturb() {
-    for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
+    for (std::uint32_t i = 0; i < table_.line().count(); ++i) {
       os::futex_wake(table_.line().record(i).state.futex_word(), 1);
     }
   }
@@ -102,7 +104,7 @@ class SetWorld {
     CHECK(body.journal.count.load_relaxed() == 0);
     CHECK(body.line.first.load_relaxed() == 0);
     CHECK(body.line.last.load_relaxed() == 0);
-    for (std::uint32_t i = 0; i < table_.shape().waiters; ++i) {
+    for (std::uint32_t i = 0; i < table_.line().count(); ++i) {
       CHECK(table_.line().record(i).state.load_relaxed() == shm::waiter_free);
     }
     if (!is_removed()) CHECK((table_.word(0).state.load_relaxed() & shm::under_latch) == 0);
@@ -132,6 +134,7 @@ class SetWorld {
 
   void check_nothing_to_undo(std::uint32_t place) const {
     const auto& shape = table_.shape();
+    if (place >= table_.body().backed_rows.load_acquire()) return;
     const auto row = view.body().subspan(shape.undo_rows() +
                                          place * shape.undo_row_words() * sizeof(std::uint64_t));
     const auto* const words =

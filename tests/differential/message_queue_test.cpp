@@ -7,9 +7,7 @@
 // Where the contracts differ on purpose:
 //   - a removed queue is `invalid` to later calls in the kernel (the id is gone), `removed` to
 //   ours;
-//   - the kernel's bound in messages is its bound in bytes; ours is of its own, and here is so
-//   large
-//     that only the bound in bytes counts;
+//   - the kernel's bound in messages is its bound in bytes; ours is of its own, and is set so;
 //   - which of several senders that wait proceeds first is a race in the kernel: so one waits at a
 //     time. When the bound is changed, the kernel lets receivers line up again in any order: so
 //     then one waits at most.
@@ -144,12 +142,16 @@ class KernelWorld {
   os::sysv::MessageQueue queue_;
 };
 
+auto limits_of(std::size_t bytes) -> MessageQueueLimits {
+  return {.bytes = bytes, .messages = static_cast<std::uint32_t>(bytes)};
+}
+
 class ParleyWorld {
  public:
   explicit ParleyWorld(std::size_t bytes)
       : queue_(MessageQueue::create({.messages = 1000, .bytes = 200}).value()) {
     queue_.set_wait_strategy(WaitStrategy::block);
-    REQUIRE(queue_.limit_bytes(bytes));
+    REQUIRE(queue_.limit(limits_of(bytes)));
   }
 
   auto perform(const Call& call, char letter) -> Answer {
@@ -162,7 +164,7 @@ class ParleyWorld {
             queue_.send(std::as_bytes(std::span(text)), {.tag = call.tag}, deadline_of(call)));
       }
       case Act::limit:
-        return answer_of(queue_.limit_bytes(call.size));
+        return answer_of(queue_.limit(limits_of(call.size)));
       case Act::remove:
         return answer_of(queue_.remove());
       case Act::peek:

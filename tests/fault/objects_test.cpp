@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include <parley/message_queue.hpp>
@@ -31,6 +32,10 @@ constexpr auto survivable = Failures::may_be_survived;
 auto outcome_of(const auto& result) -> Outcome {
   return result ? Outcome() : parley::failure(result.error());
 }
+
+/// Rows and records of such a set have no memory at first.
+const Values hollow_values(250, 1);
+constexpr parley::SemaphoreSetOptions hollow{.participants = 4, .operations = 4, .waiters = 4};
 
 auto files_in(const parley::test::TempDir& dir) -> long {
   return std::distance(std::filesystem::directory_iterator(dir.path()), {});
@@ -84,6 +89,52 @@ TEST_CASE("making, opening and waiting go on after an interruption") {
           CHECK(waited.error() == parley::Error::timed_out);
           return {};
         }) >= 1);
+}
+
+TEST_CASE("a set without memory for an undo or a wait says so, and is as before") {
+  parley::test::with_small_filesystem([](const std::string& directory) {
+    auto set = SemaphoreSet::create(directory + "/set", hollow_values, hollow).value();
+    const auto filler = directory + "/filler";
+    {
+      std::ofstream file(filler);
+      const std::vector<char> page(4096);
+      while (file.write(page.data(), 4096).flush()) {
+      }
+    }
+    const auto waits = [&] {
+      return set.operate({.index = 0, .delta = -2}, Deadline::after(1ms)).error();
+    };
+    const auto undone = [&] {
+      return set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now());
+    };
+    REQUIRE(undone().error() == parley::Error::no_space);
+    REQUIRE(waits() == parley::Error::no_space);
+    REQUIRE(set.values() == hollow_values);
+    REQUIRE(set.status()->waiting == 0);
+    REQUIRE(set.operate({.index = 0, .delta = -1}, Deadline::now()));
+    REQUIRE(set.operate({.index = 0, .delta = 1}, Deadline::now()));
+    std::filesystem::remove(filler);
+    REQUIRE(waits() == parley::Error::timed_out);
+    REQUIRE(undone());
+    REQUIRE(set.value(0) == 0);
+  });
+}
+
+TEST_CASE("a failing call while a set grows leaves it as it was") {
+  // Without a clock the time of the last operation is not known.
+  const auto failed = fail_each_call(
+      []() -> Outcome {
+        auto made = SemaphoreSet::create(hollow_values, hollow);
+        if (!made) return parley::failure(made.error());
+        const auto taken = made->operate({.index = 0, .delta = -1, .undo = true}, Deadline::now());
+        CHECK(made->value(0) == (taken ? 0 : 1));
+        const auto waited = made->operate({.index = 0, .delta = -2}, Deadline::after(1ms));
+        CHECK(made->status()->waiting == 0);
+        if (!taken) return taken;
+        return waited.error() == parley::Error::timed_out ? Outcome() : waited;
+      },
+      survivable);
+  CHECK(failed > 10);
 }
 
 TEST_CASE("a queue without memory for a message says so, and is as before") {

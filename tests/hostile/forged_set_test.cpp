@@ -6,14 +6,19 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <fstream>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include <parley/inspect.hpp>
 #include <parley/semaphore_set.hpp>
 
 #include "objects/semaphore_table.hpp"
 #include "os/futex.hpp"
 #include "shm/layout/segment.hpp"
+#include "support/small_filesystem.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley;
@@ -26,8 +31,8 @@ constexpr auto slack = 1s;
 /// A set and all of its words.
 class ForgedSet {
  public:
-  ForgedSet(std::uint32_t count, const SemaphoreSetOptions& options)
-      : set(SemaphoreSet::create(std::vector<std::uint16_t>(count, 0), options).value()),
+  ForgedSet(std::uint32_t count, const SemaphoreSetOptions& options, std::string_view name = {})
+      : set(make(std::vector<std::uint16_t>(count, 0), options, name)),
         shape_({.count = count,
                 .operations = options.operations,
                 .waiters = options.waiters,
@@ -61,6 +66,13 @@ class ForgedSet {
   SemaphoreSet set;
 
  private:
+  static auto make(const std::vector<std::uint16_t>& values, const SemaphoreSetOptions& options,
+                   std::string_view name) -> SemaphoreSet {
+    return (name.empty() ? SemaphoreSet::create(values, options)
+                         : SemaphoreSet::create(name, values, options))
+        .value();
+  }
+
   shm::SemaphoreSetShape shape_;
   std::size_t size_bytes_;
   std::byte* memory_ = nullptr;
@@ -78,6 +90,8 @@ auto longest_queue() -> ForgedSet {
 }
 
 void fill(const SemaphoreTable& table) {
+  table.body().backed_rows.store_relaxed(table.shape().place_count);
+  table.body().backed_waiters.store_relaxed(table.shape().waiters);
   const auto& line = table.line();
   for (std::uint32_t i = 0; i < line.count(); ++i) {
     auto& record = line.record(i);
@@ -158,4 +172,52 @@ TEST_CASE("a call that waits keeps its deadline while a dead participant cannot 
     latch.holder.store_release(0);
     CHECK(forged.set.value(0).value() == 0);
   }
+}
+
+TEST_CASE("marks of memory beyond the end are as if all had memory") {
+  ForgedSet forged(250, {.participants = 4, .operations = 2, .waiters = 2});
+  forged.table().body().backed_rows.store_relaxed(~std::uint64_t{0});
+  forged.table().body().backed_waiters.store_relaxed(~std::uint64_t{0});
+  CHECK(forged.set.operate({.index = 0, .delta = 1, .undo = true}, Deadline::now()));
+  CHECK(forged.set.operate({.index = 0, .delta = -2}, Deadline::after(1ms)).error() ==
+        Error::timed_out);
+  CHECK(forged.set.status().value().waiting == 0);
+  CHECK(inspect(forged.set.descriptor()).value().participants.size() == 1);
+}
+
+TEST_CASE("marks of no memory while calls wait are an error, and hold none past its deadline") {
+  ForgedSet forged(250, {.participants = 4, .operations = 2, .waiters = 2});
+  auto& body = forged.table().body();
+  std::thread peer([&] {
+    while (!forged.table().somebody_waits()) sched_yield();
+    body.backed_rows.store_release(0);
+    body.backed_waiters.store_release(0);
+    const auto given = within(1s, "give", [&] {
+      return forged.set.operate({.index = 0, .delta = 1}, Deadline::after(100ms));
+    });
+    CHECK(given.error() == Error::corrupt);
+  });
+  const auto waited = within(300ms, "take", [&] {
+    return forged.set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::after(300ms));
+  });
+  peer.join();
+  CHECK(waited.error() == Error::timed_out);
+}
+
+TEST_CASE("a mark of memory that a full filesystem does not have is an error, not a signal") {
+  test::with_small_filesystem([](const std::string& directory) {
+    const SemaphoreSetOptions options{.participants = 4, .operations = 2, .waiters = 2};
+    ForgedSet rows(250, options, directory + "/rows");
+    ForgedSet waiters(250, options, directory + "/waiters");
+    std::ofstream filler(directory + "/filler");
+    const std::vector<char> page(4096);
+    while (filler.write(page.data(), 4096).flush()) {
+    }
+    rows.table().body().backed_rows.store_relaxed(5);
+    waiters.table().body().backed_waiters.store_relaxed(2);
+    REQUIRE(rows.set.operate({.index = 0, .delta = 1, .undo = true}, Deadline::now()).error() ==
+            Error::corrupt);
+    REQUIRE(waiters.set.operate({.index = 0, .delta = -1}, Deadline::after(1ms)).error() ==
+            Error::corrupt);
+  });
 }

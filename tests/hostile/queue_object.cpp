@@ -102,7 +102,7 @@ void exercise_looks(MessageQueue& queue, Victim& victim) {
   victim.call("depths", [&] { return queue.depths(); });
   victim.call("peek", [&] { return queue.peek(into, {.selection = Selection::highest()}); });
   victim.call("peek_at", [&] { return queue.peek_at(2, into); });
-  victim.call("limit_bytes", [&] { return queue.limit_bytes(4 * long_bytes); });
+  victim.call("limit", [&] { return queue.limit({.bytes = 4 * long_bytes, .messages = 6}); });
 }
 
 void exercise_queue(os::OwnedFd fd, Victim& victim) {

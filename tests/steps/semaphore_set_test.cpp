@@ -63,6 +63,24 @@ TEST_CASE("one hands a unit to another in every order") {
   }
 }
 
+TEST_CASE("two whose rows and records get their memory at once have both what they need") {
+  check_sound(explore(
+      "memory",
+      []() -> SteppedRun {
+        auto set = make_set(Values(250, 0));
+        return {.threads = {{[set] { CHECK((*set)[0].operate(take_undo, Deadline::never())); }},
+                            {[set] { CHECK((*set)[1].operate(take_undo, Deadline::never())); }},
+                            {[set] {
+                              CHECK((*set)[2].operate({.index = 0, .delta = 2}, Deadline::never()));
+                            }}},
+                .check = [set] {
+                  CHECK(set->judge().value(0).value() == 0);
+                  check_idle(*set);
+                }};
+      },
+      search(2)));
+}
+
 TEST_CASE("two who wait are served by one who gives to both") {
   check_sound(explore(
       "two waiters",

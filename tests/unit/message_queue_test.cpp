@@ -8,7 +8,10 @@
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include <parley/inspect.hpp>
 
 #include "support/peer.hpp"
 
@@ -117,10 +120,18 @@ TEST_CASE("a queue is bounded in messages, in bytes and in the length of a messa
   CHECK(send(queue, ""));
   CHECK(send(queue, "").error() == Error::would_block);
   CHECK(receive(queue) == std::string(80, 'x'));
-  CHECK(queue.limit_bytes(30));
+  CHECK(queue.limit({.bytes = 30, .messages = 3}));
   CHECK(send(queue, std::string(11, 'x')).error() == Error::would_block);
   CHECK(send(queue, std::string(10, 'x')));
-  CHECK(queue.limit_bytes(101).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 101, .messages = 3}).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 100, .messages = 4}).error() == Error::invalid);
+  CHECK(queue.limit({.bytes = 100, .messages = 2}));
+  CHECK(queue.status()->messages == 3);
+  CHECK(receive(queue) == std::string(20, 'x'));
+  CHECK(send(queue, "").error() == Error::would_block);
+  CHECK(receive(queue).has_value());
+  CHECK(send(queue, ""));
+  CHECK(queue.status()->messages_at_most == 2);
 }
 
 TEST_CASE("a queue is made with options within their bounds only") {
@@ -383,4 +394,32 @@ TEST_CASE("a queue does what a plain list of messages does, whatever is done wit
     REQUIRE(told.size() == depths.size());
     for (const auto& each : told) REQUIRE(depths[each.tag] == each.messages);
   }
+}
+
+TEST_CASE("a new queue takes little memory, whatever it has room for") {
+  auto queue =
+      MessageQueue::create({.participants = 511, .waiters = 1000, .messages = 16384}).value();
+  CHECK(parley::inspect(queue.descriptor())->memory_bytes <= 64U << 10U);
+}
+
+TEST_CASE("calls that wait get more records than had memory at first, and no more than there are") {
+  constexpr int waiters = 110;
+  auto queue = MessageQueue::create({.waiters = waiters}).value();
+  const auto at_first = queue.status()->memory_bytes;
+  std::vector<std::thread> threads;
+  threads.reserve(waiters);
+  for (int i = 0; i < waiters; ++i) {
+    threads.emplace_back([&] {
+      std::array<std::byte, 1> into{};
+      CHECK(queue.receive(into, {}, Deadline::after(60s)));
+    });
+  }
+  while (queue.status()->receivers_waiting != waiters) std::this_thread::yield();
+  CHECK(queue.status()->memory_bytes > at_first);
+  CHECK(parley::inspect(queue.descriptor())->participants[0].waiting == waiters);
+  std::array<std::byte, 1> into{};
+  CHECK(queue.receive(into, {}, Deadline::after(1ms)).error() == Error::no_space);
+  for (int i = 0; i < waiters; ++i) CHECK(send(queue, "x"));
+  for (auto& thread : threads) thread.join();
+  CHECK(queue.status()->messages == 0);
 }

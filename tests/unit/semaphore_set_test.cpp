@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include <parley/inspect.hpp>
+
 #include "support/temp_dir.hpp"
 
 namespace {
@@ -20,6 +22,7 @@ using parley::Semaphore;
 using parley::SemaphoreOperation;
 using parley::SemaphoreSet;
 using parley::SemaphoreSetOptions;
+using parley::test::TempDir;
 using Values = std::vector<std::uint16_t>;
 using Operations = std::vector<SemaphoreOperation>;
 
@@ -324,8 +327,8 @@ TEST_CASE("each wait strategy waits") {
 }
 
 TEST_CASE("a set that has closed its descriptor goes by its name") {
-  const TempDir dir;
-  const auto name = dir.path() + "/set";
+  const parley::test::TempDir dir;
+  const auto name = dir / "set";
   auto set = SemaphoreSet::create(name, Values{1}).value();
   REQUIRE(set.close_descriptor());
   CHECK(set.close_descriptor());
@@ -371,4 +374,60 @@ TEST_CASE("a set without a name keeps its descriptor") {
   auto set = make({1});
   CHECK(set.close_descriptor().error() == Error::invalid);
   CHECK(set.descriptor().number() >= 0);
+}
+
+TEST_CASE("a new set takes little memory, whatever it has room for, and more as it is used") {
+  const SemaphoreSetOptions options{.participants = 511, .operations = 500, .waiters = 1000};
+  const auto memory_of = [](const SemaphoreSet& set) {
+    return parley::inspect(set.descriptor()).value().memory_bytes;
+  };
+  auto set = SemaphoreSet::create(Values{1}, options).value();
+  const auto at_first = memory_of(set);
+  CHECK(at_first <= 32U << 10U);
+  CHECK(set.operate({.index = 0, .delta = -1, .undo = true}, Deadline::now()));
+  CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(soon)).error() == Error::timed_out);
+  CHECK(memory_of(set) > at_first);
+  CHECK(memory_of(set) <= 32U << 10U);
+  // One call after the other takes the same record.
+  for (int i = 0; i < 20; ++i) {
+    CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(1us)).error() == Error::timed_out);
+  }
+  CHECK(memory_of(set) <= 32U << 10U);
+}
+
+TEST_CASE("calls that wait get more records than had memory at first, and no more than there are") {
+  constexpr int waiters = 21;
+  auto set = SemaphoreSet::create(Values{0}, {.operations = 500, .waiters = waiters, .undo = false})
+                 .value();
+  std::vector<std::thread> threads;
+  threads.reserve(waiters);
+  for (int i = 0; i < waiters; ++i) {
+    threads.emplace_back(
+        [&] { CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(in_time))); });
+  }
+  while (set.status()->waiting != waiters) std::this_thread::yield();
+  CHECK(parley::inspect(set.descriptor())->participants[0].waiting == waiters);
+  CHECK(set.operate({.index = 0, .delta = -1}, Deadline::after(soon)).error() == Error::no_space);
+  CHECK(set.operate({.index = 0, .delta = waiters}, Deadline::now()));
+  for (auto& thread : threads) thread.join();
+  CHECK(set.value(0) == 0);
+}
+
+TEST_CASE("an undo is kept in a row that had no memory at first") {
+  auto set = SemaphoreSet::create(Values(250, 9), {.participants = 40}).value();
+  std::vector<SemaphoreSet> others;
+  others.reserve(8);
+  for (int i = 0; i < 8; ++i) {
+    others.push_back(SemaphoreSet::adopt(parley::os::duplicate(set.descriptor()).value()).value());
+  }
+  // The last place first.
+  for (auto other = others.rbegin(); other != others.rend(); ++other) {
+    CHECK(other->operate({.index = 249, .delta = -1, .undo = true}, Deadline::now()));
+  }
+  CHECK(set.value(249) == 1);
+  CHECK(parley::inspect(set.descriptor())->participants[8].adjustments == 1);
+  others.pop_back();
+  CHECK(set.value(249) == 2);
+  others.clear();
+  CHECK(set.value(249) == 9);
 }

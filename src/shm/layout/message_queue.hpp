@@ -12,9 +12,9 @@
 // All of it is written by the latch's holder alone, except `Waiter::state`, the payload of a
 // message that is reserved, and the state of one that is held: its holder may say that it is done.
 //
-// Slots, groups and arena have memory up to their marks `backed_…` only; the rest of the file is a
-// hole. Indexes of slots, groups, blocks and places in words are one more than what they name, so
-// that 0 is none.
+// Waiters, slots, groups and arena have memory up to their marks `backed_…` only; the rest of the
+// file is a hole. Indexes of slots, groups, blocks and places in words are one more than what they
+// name, so that 0 is none.
 #pragma once
 
 #include <algorithm>
@@ -25,11 +25,12 @@
 
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
+#include "shm/layout/parts.hpp"
 #include "shm/layout/waiting_line.hpp"
 
 namespace parley::shm {
 
-inline constexpr std::uint32_t message_queue_version = 1;
+inline constexpr std::uint32_t message_queue_version = 2;
 
 using Word = Atomic<std::uint64_t>;
 
@@ -50,7 +51,7 @@ struct MessageQueueBody {
   Word last_receive;  ///< Likewise.
   Word arena;         ///< In units: where it ends, in the low half; its last block above.
   Word arena_sizes;   ///< Bit n: there is a free block in row n of ArenaClasses.
-  Word bytes_limit;   ///< Senders wait when the messages would be more; at most `bytes`.
+  Word limit;         ///< Senders wait when `load` would be more, in either part.
   Word last_change;   ///< Seconds since 1970.
   Word removed;       ///< 1 once it is.
   Word backed_slots;  ///< So many have memory.
@@ -65,7 +66,9 @@ struct MessageQueueBody {
   Atomic<std::uint32_t> waiters;
   Atomic<std::uint32_t> redeliveries;      ///< More than these make a dead letter.
   Atomic<std::uint32_t> has_dead_letters;  ///< 1: there is a tag for them.
-  std::array<std::uint32_t, 3> unused;     ///< Zero.
+  std::uint32_t unused;                    ///< Zero.
+  // But this.
+  Word backed_waiters;  ///< So many have memory.
 };
 static_assert(offsetof(MessageQueueBody, latch) == 0);
 static_assert(offsetof(MessageQueueBody, journal) == 8);
@@ -81,7 +84,7 @@ static_assert(offsetof(MessageQueueBody, last_send) == 96);
 static_assert(offsetof(MessageQueueBody, last_receive) == 104);
 static_assert(offsetof(MessageQueueBody, arena) == 112);
 static_assert(offsetof(MessageQueueBody, arena_sizes) == 120);
-static_assert(offsetof(MessageQueueBody, bytes_limit) == 128);
+static_assert(offsetof(MessageQueueBody, limit) == 128);
 static_assert(offsetof(MessageQueueBody, last_change) == 136);
 static_assert(offsetof(MessageQueueBody, removed) == 144);
 static_assert(offsetof(MessageQueueBody, backed_slots) == 152);
@@ -96,6 +99,7 @@ static_assert(offsetof(MessageQueueBody, waiters) == 208);
 static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
 static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
 static_assert(offsetof(MessageQueueBody, unused) == 220);
+static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
 static_assert(sizeof(MessageQueueBody) == 232 && std::is_standard_layout_v<MessageQueueBody>);
 
 /// Two halves of a word: indexes, mostly.
@@ -113,8 +117,22 @@ inline constexpr std::uint32_t messages_at_most = 1U << 24U;
 inline constexpr std::uint32_t message_bytes_at_most = 1U << 30U;
 inline constexpr std::uint64_t queue_bytes_at_most = std::uint64_t{1} << 37U;
 
-/// Of `load`.
+/// Of `load` and `limit`.
 inline constexpr unsigned load_bytes_shift = 25;
+inline constexpr std::uint64_t load_messages_bits = (std::uint64_t{1} << load_bytes_shift) - 1;
+
+/// The parts of such a word.
+struct MessageLoad {
+  std::uint64_t messages;
+  std::uint64_t bytes;
+
+  static constexpr auto unpack(std::uint64_t word) -> MessageLoad {
+    return {.messages = word & load_messages_bits, .bytes = word >> load_bytes_shift};
+  }
+  [[nodiscard]] constexpr auto pack() const -> std::uint64_t {
+    return messages | bytes << load_bytes_shift;
+  }
+};
 
 /// The longest payload that a slot holds itself.
 inline constexpr std::size_t inline_bytes = 64;
@@ -278,10 +296,6 @@ struct MessageQueueShape {
   std::uint32_t waiters;
   std::uint32_t place_count;
 
-  static constexpr auto page_up(std::size_t offset) -> std::size_t {
-    return (offset + 4095) / 4096 * 4096;
-  }
-
   // Offsets in the body, and its end, in bytes.
   [[nodiscard]] constexpr auto journal() const -> std::size_t { return 256; }
   [[nodiscard]] constexpr auto arena_classes() const -> std::size_t {
@@ -295,6 +309,9 @@ struct MessageQueueShape {
   }
   [[nodiscard]] constexpr auto waiter_bytes() const -> std::size_t {
     return sizeof(Waiter) + message_waiter_words * sizeof(Word);
+  }
+  [[nodiscard]] constexpr auto waiter_parts() const -> PartsShape {
+    return {.begin = waiter_records(), .each_bytes = waiter_bytes(), .most = waiters};
   }
   [[nodiscard]] constexpr auto slots() const -> std::size_t {
     return page_up(waiter_records() + waiters * waiter_bytes());

@@ -8,19 +8,24 @@
 //
 // All of it is written by the latch's holder alone, except `Waiter::state`, and, in a set of one
 // without undo, `SemaphoreWord::state`.
+//
+// Undo rows and Waiters have memory up to their marks `backed_…` only; the rest of the file is a
+// hole. At first they have what lies in the page in which the rows begin.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
 #include "shm/layout/journal.hpp"
 #include "shm/layout/latch.hpp"
+#include "shm/layout/parts.hpp"
 #include "shm/layout/waiting_line.hpp"
 
 namespace parley::shm {
 
-inline constexpr std::uint32_t semaphore_set_version = 2;
+inline constexpr std::uint32_t semaphore_set_version = 3;
 
 struct SemaphoreSetBody {
   LatchWords latch;  ///< See shm/latch.hpp.
@@ -34,9 +39,11 @@ struct SemaphoreSetBody {
   Atomic<std::uint32_t> operations;
   Atomic<std::uint32_t> waiters;
   Atomic<std::uint32_t> undo;  ///< 1: its participants' changes can be undone.
-  // But this, now and then.
-  Atomic<std::uint64_t> unserved;  ///< 1: serving those who wait was broken off.
-  std::uint64_t unused[5];         ///< Zero.
+  // But these, now and then.
+  Atomic<std::uint64_t> unserved;        ///< 1: serving those who wait was broken off.
+  Atomic<std::uint64_t> backed_rows;     ///< So many have memory.
+  Atomic<std::uint64_t> backed_waiters;  ///< Likewise.
+  std::uint64_t unused[3];               ///< Zero.
 };
 static_assert(offsetof(SemaphoreSetBody, latch) == 0);
 static_assert(offsetof(SemaphoreSetBody, journal) == 8);
@@ -49,6 +56,8 @@ static_assert(offsetof(SemaphoreSetBody, operations) == 68);
 static_assert(offsetof(SemaphoreSetBody, waiters) == 72);
 static_assert(offsetof(SemaphoreSetBody, undo) == 76);
 static_assert(offsetof(SemaphoreSetBody, unserved) == 80);
+static_assert(offsetof(SemaphoreSetBody, backed_rows) == 88);
+static_assert(offsetof(SemaphoreSetBody, backed_waiters) == 96);
 static_assert(sizeof(SemaphoreSetBody) == 128 && std::is_standard_layout_v<SemaphoreSetBody>);
 
 struct SemaphoreWord {
@@ -110,6 +119,19 @@ struct SemaphoreSetShape {
   }
   [[nodiscard]] constexpr auto body_bytes() const -> std::size_t {
     return waiter_records() + waiters * waiter_bytes();
+  }
+
+  [[nodiscard]] constexpr auto row_parts() const -> PartsShape {
+    return {.begin = undo_rows(),
+            .each_bytes = undo_row_words() * sizeof(std::uint64_t),
+            .most = place_count};
+  }
+  [[nodiscard]] constexpr auto waiter_parts() const -> PartsShape {
+    return {.begin = waiter_records(), .each_bytes = waiter_bytes(), .most = waiters};
+  }
+  /// What has memory at first ends there.
+  [[nodiscard]] constexpr auto backed_at_first() const -> std::size_t {
+    return std::min(page_up(undo_rows()), body_bytes());
   }
 };
 
