@@ -66,7 +66,7 @@ auto section(std::string_view title, std::string_view id, const std::vector<List
   for (const auto& one : listed) {
     text +=
         fmt::format("0x{:08x} {:<10} {:10} {:<10o} {}\n", static_cast<std::uint32_t>(one.entry.key),
-                    one.entry.id, user_name(one.entry.uid), one.entry.mode, more(one));
+                    one.entry.id, user_name(one.entry.uid), one.entry.mode & 0777U, more(one));
   }
   return text;
 }
@@ -88,7 +88,7 @@ auto as_json(const std::vector<Listed>& listed, auto more) -> ordered_json {
                       {"key", static_cast<std::uint32_t>(one.entry.key)},
                       {"uid", one.entry.uid},
                       {"gid", one.entry.gid},
-                      {"mode", one.entry.mode}};
+                      {"mode", one.entry.mode & 0777U}};
     more(one, json);
     all.push_back(std::move(json));
   }

@@ -1,4 +1,4 @@
-# What is installed, and the packages: parley (the command) and libparley-dev (library and headers).
+# What is installed, and the packages: parley (the command and the drop-in) and libparley-dev (library and headers).
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/parley)
@@ -24,6 +24,11 @@ install(FILES ${PROJECT_BINARY_DIR}/parley.pc DESTINATION ${pkgconfig_dir} COMPO
 if(PARLEY_CLI)
   install(TARGETS parley_command DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
   install(FILES man/parley.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command)
+endif()
+if(PARLEY_COMPAT)
+  # Beside the command, which preloads it; not in the linker's way.
+  install(TARGETS parley_compat LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/parley
+    COMPONENT command)
 endif()
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT command)
 

@@ -226,7 +226,8 @@ auto TableFile::Locked::vacancy() -> Result<SpaceEntry> {
   const auto used = file_.end();
   const auto index = free != 0 && free <= used ? free - 1 : used;
   if (index >= shm::space_records_at_most) return failure(Error::no_space);
-  if (const auto backed = body.backed_records.load_relaxed(); index >= backed) {
+  const auto backed = body.backed_records.load_relaxed() / records_per_page * records_per_page;
+  if (index >= backed) {
     const auto from = shm::body_alignment + shm::space_records_offset +
                       std::size_t{backed} * sizeof(shm::SpaceRecord);
     PARLEY_TRY(os::back(fd_, from, from + 4096));
