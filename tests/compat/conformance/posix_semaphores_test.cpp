@@ -13,7 +13,6 @@
 namespace {
 
 using conformance::as;
-using conformance::becomes_true;
 using conformance::Child;
 using conformance::error_of;
 using conformance::fresh_name;
