@@ -192,6 +192,7 @@ auto run_role(int count, char** arguments) -> int {
   const auto found = roles().find(count > 2 ? arguments[2] : "");
   if (found == roles().end()) return 103;
   std::vector<long> numbers;
+  numbers.reserve(static_cast<std::size_t>(count));
   for (int index = 3; index < count; ++index) numbers.push_back(std::atol(arguments[index]));
   return found->second(numbers);
 }
