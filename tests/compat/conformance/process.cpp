@@ -183,6 +183,7 @@ auto execute_role(const char* name, const std::vector<long>& numbers) -> int {
   std::vector<std::string> words{"test_conformance", "--role", name};
   for (const auto number : numbers) words.push_back(std::to_string(number));
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (auto& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   return execv("/proc/self/exe", arguments.data());
