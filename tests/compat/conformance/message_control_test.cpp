@@ -9,7 +9,6 @@ namespace {
 
 using conformance::as;
 using conformance::Child;
-using conformance::error_of;
 using conformance::is_since;
 using conformance::message_limits;
 using conformance::nobody;

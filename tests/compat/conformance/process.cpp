@@ -183,6 +183,7 @@ auto execute_role(const char* name, const std::vector<long>& numbers) -> int {
   std::vector<std::string> words{"test_conformance", "--role", name};
   for (const auto number : numbers) words.push_back(std::to_string(number));
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (auto& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   return execv("/proc/self/exe", arguments.data());
@@ -192,6 +193,7 @@ auto run_role(int count, char** arguments) -> int {
   const auto found = roles().find(count > 2 ? arguments[2] : "");
   if (found == roles().end()) return 103;
   std::vector<long> numbers;
+  numbers.reserve(static_cast<std::size_t>(count));
   for (int index = 3; index < count; ++index) numbers.push_back(std::atol(arguments[index]));
   return found->second(numbers);
 }

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 namespace conformance {
@@ -13,7 +15,11 @@ namespace conformance {
 /// errno of a call that failed with -1, else 0.
 template <class Value>
 auto error_of(Value result) -> int {
-  return result == Value(-1) ? errno : 0;
+  if constexpr (std::is_pointer_v<Value>) {
+    return reinterpret_cast<std::intptr_t>(result) == -1 ? errno : 0;
+  } else {
+    return result == -1 ? errno : 0;
+  }
 }
 
 /// Polls; false when the condition did not become true for ten seconds.

@@ -26,7 +26,7 @@ const conformance::Role lingers("lingers", [](const std::vector<long>& numbers) 
 });
 
 // Operates, says how, and goes on when it is told to.
-auto operating(const Set& set, std::vector<sembuf> operations) -> Child::Body {
+auto operating(const Set& set, const std::vector<sembuf>& operations) -> Child::Body {
   return [&set, operations](Link link) -> long {
     link.tell(set.operate(operations));
     return link.hear();

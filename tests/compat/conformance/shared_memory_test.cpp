@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 
 #include "process.hpp"
@@ -121,6 +122,7 @@ TEST_CASE("4.2 SHM_RDONLY cannot be written") {
   });
   CHECK(child.result() == EACCES);
   Child writes([&]() -> long {
+    signal(SIGSEGV, SIG_DFL);
     Attachment(segment.id(), SHM_RDONLY).bytes()[0] = 1;
     return 0;
   });

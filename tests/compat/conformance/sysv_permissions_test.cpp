@@ -6,7 +6,6 @@
 
 namespace {
 
-using conformance::Argument;
 using conformance::as;
 using conformance::error_of;
 using conformance::Identity;
