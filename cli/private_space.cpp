@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 
 namespace parley::cli {
@@ -28,18 +29,34 @@ auto lock(const std::string& directory, int operation) -> Result<OwnedFd> {
   return fd;
 }
 
-/// Where objects with bare names are; where that cannot be had, in /tmp.
-auto directory_of_spaces() -> Result<std::string> {
-  // This makes the directory, too.
-  const auto own = Space::own_path();
-  if (own) return std::filesystem::path(*own).parent_path().string();
-  auto directory = "/tmp/parley-" + std::to_string(geteuid());
-  mkdir(directory.c_str(), S_IRWXU);
+/// Makes it where it is missing; nobody else can put anything in it.
+auto own_directory(const std::string& directory, mode_t mode) -> Result<std::string> {
+  if (mkdir(directory.c_str(), S_IRWXU) == 0 && chmod(directory.c_str(), mode) != 0) {
+    return failure(last_error());
+  }
   struct stat status{};
-  if (lstat(directory.c_str(), &status) != 0) return failure(own.error());
+  if (lstat(directory.c_str(), &status) != 0) return failure(last_error());
   const bool is_own = S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
-                      (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+                      (status.st_mode & (S_IRWXG | S_IRWXO) & ~mode) == 0;
   return is_own ? Result<std::string>(directory) : failure(Error::access_denied);
+}
+
+enum class For { this_user, others_too };
+
+/// Where objects with bare names are; where that cannot be had, in /tmp. What others may enter is
+/// where they can go, if they know the name.
+auto directory_of_spaces(For whom) -> Result<std::string> {
+  const auto user = std::to_string(geteuid());
+  if (whom == For::others_too) {
+    constexpr mode_t unlisted = S_IRWXU | S_IXGRP | S_IXOTH;
+    const auto in_memory = own_directory("/dev/shm/parley-run-" + user, unlisted);
+    return in_memory ? in_memory : own_directory("/tmp/parley-run-" + user, unlisted);
+  }
+  // This makes the directory, too.
+  if (const auto own = Space::own_path()) {
+    return std::filesystem::path(*own).parent_path().string();
+  }
+  return own_directory("/tmp/parley-" + user, S_IRWXU);
 }
 
 void remove_all(const std::string& path) {
@@ -62,8 +79,9 @@ auto find_in(const std::string& directory) -> std::vector<FoundPrivateSpace> {
 
 }  // namespace
 
-auto PrivateSpace::create(const SpaceLimits& limits) -> Result<PrivateSpace> {
-  const auto directory = PARLEY_TRY(directory_of_spaces());
+auto PrivateSpace::create(const SpaceOptions& options) -> Result<PrivateSpace> {
+  const bool shared = (options.mode & (S_IRWXG | S_IRWXO)) != 0;
+  const auto directory = PARLEY_TRY(directory_of_spaces(shared ? For::others_too : For::this_user));
   // One that is made and not yet kept is not seen by others.
   const auto alone = PARLEY_TRY(lock(directory, LOCK_EX));
   for (const auto& found : find_in(directory)) {
@@ -73,7 +91,8 @@ auto PrivateSpace::create(const SpaceLimits& limits) -> Result<PrivateSpace> {
   if (mkdtemp(path.data()) == nullptr) return failure(last_error());
   auto kept = lock(path, LOCK_EX | LOCK_NB);
   if (kept) {
-    const auto made = Space::open_or_create(path, {.limits = limits});
+    const bool is_open = chmod(path.c_str(), options.mode) == 0;
+    const auto made = is_open ? Space::open_or_create(path, options) : failure(last_error());
     if (made) return PrivateSpace(std::move(path), *std::move(kept));
     kept = failure(made.error());
   }
@@ -86,10 +105,14 @@ void PrivateSpace::remove() const {
 }
 
 auto find_private_spaces() -> Result<std::vector<FoundPrivateSpace>> {
-  const auto directory = PARLEY_TRY(directory_of_spaces());
-  // Not while one is being made.
-  const auto alone = PARLEY_TRY(lock(directory, LOCK_EX));
-  return find_in(directory);
+  std::vector<FoundPrivateSpace> all;
+  for (const auto whom : {For::this_user, For::others_too}) {
+    const auto directory = PARLEY_TRY(directory_of_spaces(whom));
+    // Not while one is being made.
+    const auto alone = PARLEY_TRY(lock(directory, LOCK_EX));
+    std::ranges::move(find_in(directory), std::back_inserter(all));
+  }
+  return all;
 }
 
 }  // namespace parley::cli

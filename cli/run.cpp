@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ namespace {
 struct Options {
   std::string space;  ///< Empty: a private one.
   std::vector<std::string> limits;
+  std::string mode = "0700";
   bool ipcs = false;
 };
 
@@ -72,13 +74,29 @@ auto environment(const std::string& drop_in, const std::string& space) -> std::v
   return entries;
 }
 
+/// Octal; its owner must get in.
+auto mode_of(const std::string& digits) -> std::optional<mode_t> {
+  mode_t mode = 0;
+  const auto* const end = digits.data() + digits.size();
+  const auto [rest, error] = std::from_chars(digits.data(), end, mode, 8);
+  const bool fits = error == std::errc{} && rest == end && mode <= 07777 && (mode & 0700U) == 0700U;
+  return fits ? std::optional(mode) : std::nullopt;
+}
+
 class Run {
  public:
   Run(const Options& options, const std::vector<std::string>& command)
       : options_(options), command_(command) {}
 
   auto operator()() -> int {
-    SpaceLimits limits;
+    SpaceOptions options;
+    auto& limits = options.limits;
+    if (const auto mode = mode_of(options_.mode)) {
+      options.mode = *mode;
+    } else {
+      return refuse(printable(options_.mode) + ": no mode of a directory, such as 0700 or 1777",
+                    Status::usage);
+    }
     for (const auto& assignment : options_.limits) {
       if (const auto why = why_not_set(limits, assignment); !why.empty()) {
         return refuse(why, Status::usage);
@@ -103,7 +121,7 @@ class Run {
       return refuse(printable(drop_in_) + ": there is a space or a colon in its path",
                     RunnerStatus::failure);
     }
-    return options_.space.empty() ? in_private_space(limits) : in_shared_space(limits);
+    return options_.space.empty() ? in_private_space(options) : in_shared_space(options);
   }
 
  private:
@@ -113,8 +131,8 @@ class Run {
     return static_cast<int>(status);
   }
 
-  auto in_private_space(const SpaceLimits& limits) -> int {
-    const auto space = PrivateSpace::create(limits);
+  auto in_private_space(const SpaceOptions& options) -> int {
+    const auto space = PrivateSpace::create(options);
     if (!space) {
       return refuse("no space can be made: " + message(space.error()), RunnerStatus::failure);
     }
@@ -129,15 +147,15 @@ class Run {
     return status;
   }
 
-  auto in_shared_space(const SpaceLimits& limits) -> int {
+  auto in_shared_space(const SpaceOptions& options) -> int {
     const auto path = std::filesystem::absolute(options_.space).string();
-    const auto space = Space::open_or_create(path, {.limits = limits});
+    const auto space = Space::open_or_create(path, options);
     const auto who = naming("run", options_.space);
     if (!space) {
       complain(who + ": " + message(space.error()));
       return static_cast<int>(RunnerStatus::failure);
     }
-    if (!options_.limits.empty() && space->limits() != limits) {
+    if (!options_.limits.empty() && space->limits() != options.limits) {
       complain(who + ": is there already, with other limits");
       return static_cast<int>(Status::usage);
     }
@@ -180,6 +198,10 @@ void add_run(CLI::App& parley, const std::vector<std::string>& command, int& exi
   run->add_option("--limit", options->limits, "Set a limit of a new space: " + names_of_limits())
       ->type_name("NAME=N")
       ->allow_extra_args(false);
+  run->add_option("--mode", options->mode,
+                  "Of a new space's directory: who may share its objects; 1777 lets everybody in")
+      ->type_name("MODE")
+      ->capture_default_str();
   run->add_flag("--ipcs", options->ipcs, "Tell at the end what is left in the space");
   run->callback([options, &command, &exit_status] {
     require_command(command);

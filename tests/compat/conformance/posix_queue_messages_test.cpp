@@ -187,6 +187,7 @@ TEST_CASE("5.4 under SA_RESTART the wait goes on") {
 }
 
 TEST_CASE("5.7 poll finds a queue readable when not empty and writable when not full") {
+  if (conformance::differs_in_drop_in()) return;
   const NamedQueue queue;
   CHECK(polled(queue) == POLLOUT);
   CHECK(queue.send("a") == 0);
@@ -197,6 +198,7 @@ TEST_CASE("5.7 poll finds a queue readable when not empty and writable when not 
 }
 
 TEST_CASE("5.7 select finds a queue readable when not empty") {
+  if (conformance::differs_in_drop_in()) return;
   const NamedQueue queue;
   const auto readable = [&] {
     fd_set set;
@@ -211,6 +213,7 @@ TEST_CASE("5.7 select finds a queue readable when not empty") {
 }
 
 TEST_CASE("5.7 epoll wakes a sleeper when a message comes, and when there is room") {
+  if (conformance::differs_in_drop_in()) return;
   const NamedQueue queue;
   const auto sleeper = [&](unsigned events) {
     return Child::Body([&queue, events](conformance::Link) -> long {

@@ -55,6 +55,9 @@ inline constexpr int cap_sys_resource = 24;
 /// True, and says so, when this is not root, who alone can be another.
 auto skipped_without_root() -> bool;
 
+/// Says so, and is true, on the drop-in: for what it is known not to do as the kernel does.
+auto differs_in_drop_in() -> bool;
+
 /// One end of a connection between a process and its child. Numbers go both ways.
 class Link {
  public:
