@@ -252,6 +252,7 @@ auto set(const Space& space, SpaceTable& table, int id, const msqid_ds* wanted) 
                            const std::uint64_t bytes = wanted->msg_qbytes;
                            if (bytes > limits.msgmnb && !may_exceed_limits())
                              return failure(Error::not_permitted);
+                           if (bytes == entry.size) return {};
                            const auto queue = queues.use(id, 0);
                            if (!queue) return failure(queue.error());
                            const auto shape = shape_of(limits);
