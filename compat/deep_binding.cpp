@@ -9,7 +9,7 @@
 // The real one sees who calls it by where it returns to, and looks for files beside that: so the
 // last thing that this does is to jump there.
 PARLEY_COMPAT auto dlopen(const char* file, int mode) noexcept -> void* {
-  using Function = void*(const char*, int);
+  using Function = void*(const char*, int) noexcept;
   static constinit std::atomic<Function*> found{nullptr};
   Function* real = found.load(std::memory_order_relaxed);
   if (real == nullptr) {
