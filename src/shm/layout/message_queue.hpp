@@ -30,7 +30,7 @@
 
 namespace parley::shm {
 
-inline constexpr std::uint32_t message_queue_version = 2;
+inline constexpr std::uint32_t message_queue_version = 3;
 
 using Word = Atomic<std::uint64_t>;
 
@@ -58,6 +58,7 @@ struct MessageQueueBody {
   Word backed_groups;
   Word backed_arena;  ///< In units.
   Word trims;         ///< How often memory was given back; odd while it is under way.
+  Word unserved;      ///< 1: serving those who wait was broken off.
   // From here on nothing changes after creation.
   Word bytes;
   Word dead_letter_tag;
@@ -91,16 +92,17 @@ static_assert(offsetof(MessageQueueBody, backed_slots) == 152);
 static_assert(offsetof(MessageQueueBody, backed_groups) == 160);
 static_assert(offsetof(MessageQueueBody, backed_arena) == 168);
 static_assert(offsetof(MessageQueueBody, trims) == 176);
-static_assert(offsetof(MessageQueueBody, bytes) == 184);
-static_assert(offsetof(MessageQueueBody, dead_letter_tag) == 192);
-static_assert(offsetof(MessageQueueBody, messages) == 200);
-static_assert(offsetof(MessageQueueBody, message_bytes) == 204);
-static_assert(offsetof(MessageQueueBody, waiters) == 208);
-static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
-static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
-static_assert(offsetof(MessageQueueBody, unused) == 220);
-static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
-static_assert(sizeof(MessageQueueBody) == 232 && std::is_standard_layout_v<MessageQueueBody>);
+static_assert(offsetof(MessageQueueBody, unserved) == 184);
+static_assert(offsetof(MessageQueueBody, bytes) == 192);
+static_assert(offsetof(MessageQueueBody, dead_letter_tag) == 200);
+static_assert(offsetof(MessageQueueBody, messages) == 208);
+static_assert(offsetof(MessageQueueBody, message_bytes) == 212);
+static_assert(offsetof(MessageQueueBody, waiters) == 216);
+static_assert(offsetof(MessageQueueBody, redeliveries) == 220);
+static_assert(offsetof(MessageQueueBody, has_dead_letters) == 224);
+static_assert(offsetof(MessageQueueBody, unused) == 228);
+static_assert(offsetof(MessageQueueBody, backed_waiters) == 232);
+static_assert(sizeof(MessageQueueBody) == 240 && std::is_standard_layout_v<MessageQueueBody>);
 
 /// Two halves of a word: indexes, mostly.
 constexpr auto low_half(std::uint64_t word) -> std::uint32_t {
