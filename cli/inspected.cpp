@@ -9,6 +9,26 @@
 #include "objects.hpp"
 
 namespace parley::cli {
+namespace {
+
+/// What has come and gone so far.
+auto counts_of(const Inspection& object) -> std::optional<std::vector<Flow>> {
+  if (const auto* const queue = std::get_if<MessageQueueInspection>(&object.what)) {
+    const auto sent = static_cast<double>(queue->sent);
+    const auto there = queue->messages - std::min(queue->messages, queue->reserved);
+    return std::vector<Flow>{{.in = sent, .out = sent - static_cast<double>(there)}};
+  }
+  const auto* const stream = std::get_if<StreamInspection>(&object.what);
+  if (stream == nullptr) return std::nullopt;
+  std::vector<Flow> rings;
+  for (const auto& ring : stream->rings) {
+    rings.push_back({.in = static_cast<double>(ring.written_bytes),
+                     .out = static_cast<double>(ring.read_bytes)});
+  }
+  return rings;
+}
+
+}  // namespace
 
 auto kind_of(const Inspection& inspection) -> std::string_view {
   struct Name {
@@ -41,16 +61,16 @@ auto count_alive(const Inspection& inspection) -> std::size_t {
 
 auto rates_between(const Inspection& before, const Inspection& after, double seconds)
     -> std::optional<Rates> {
-  const auto* const first = std::get_if<MessageQueueInspection>(&before.what);
-  const auto* const second = std::get_if<MessageQueueInspection>(&after.what);
-  if (first == nullptr || second == nullptr) return std::nullopt;
-  const auto received = [](const MessageQueueInspection& queue) {
-    return static_cast<double>(queue.sent) -
-           static_cast<double>(queue.messages - std::min(queue.messages, queue.reserved));
-  };
-  return Rates{
-      .sent = static_cast<double>(second->sent - std::min(first->sent, second->sent)) / seconds,
-      .received = std::max(0.0, received(*second) - received(*first)) / seconds};
+  const auto first = counts_of(before);
+  const auto second = counts_of(after);
+  if (!first || !second || first->size() != second->size()) return std::nullopt;
+  Rates rates;
+  for (std::size_t i = 0; i < second->size(); ++i) {
+    // Others write meanwhile what they like.
+    rates.push_back({.in = std::max(0.0, (*second)[i].in - (*first)[i].in) / seconds,
+                     .out = std::max(0.0, (*second)[i].out - (*first)[i].out) / seconds});
+  }
+  return rates;
 }
 
 auto process_of_thread(std::uint32_t thread) -> std::optional<Process> {

@@ -33,12 +33,15 @@ auto left_by_the_dead(const Inspection& inspection) -> LeftByTheDead;
 
 auto count_alive(const Inspection& inspection) -> std::size_t;
 
-/// Per second, between two looks at a queue.
-struct Rates {
-  double sent;
-  double received;
+/// What came and went per second: messages of a queue, bytes of a ring.
+struct Flow {
+  double in;
+  double out;
 };
-/// None for objects of other kinds.
+/// Of a queue, or of each ring of a stream.
+using Rates = std::vector<Flow>;
+
+/// Between two looks at an object. None for objects of other kinds.
 auto rates_between(const Inspection& before, const Inspection& after, double seconds)
     -> std::optional<Rates>;
 
@@ -51,6 +54,10 @@ auto process_of_thread(std::uint32_t thread) -> std::optional<Process>;
 
 auto as_text(const Seen& seen, const std::optional<Rates>& rates) -> std::string;
 auto as_json(const Seen& seen, const std::optional<Rates>& rates) -> nlohmann::ordered_json;
+auto as_json(const Inspection& object, const Rates& rates) -> nlohmann::ordered_json;
+
+/// "12.0" of a queue, "1.2 MiB" of a ring.
+auto amount_text(const Inspection& object, double amount) -> std::string;
 
 /// Text that need not be UTF-8 is made so.
 auto written(const nlohmann::ordered_json& json, int indent = 2) -> std::string;

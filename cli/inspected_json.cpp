@@ -124,6 +124,17 @@ struct OfKind {
 
 }  // namespace
 
+auto as_json(const Inspection& object, const Rates& rates) -> ordered_json {
+  if (std::holds_alternative<MessageQueueInspection>(object.what)) {
+    return {{"sent_per_second", rates.front().in}, {"received_per_second", rates.front().out}};
+  }
+  auto rings = ordered_json::array();
+  for (const auto& [in, out] : rates) {
+    rings.push_back({{"written_bytes_per_second", in}, {"read_bytes_per_second", out}});
+  }
+  return {{"rings", rings}};
+}
+
 auto as_json(const Seen& seen, const std::optional<Rates>& rates) -> ordered_json {
   const auto& object = seen.inspection;
   const auto left = left_by_the_dead(object);
@@ -149,9 +160,7 @@ auto as_json(const Seen& seen, const std::optional<Rates>& rates) -> ordered_jso
                       {"waiting", left.waiting},
                       {"messages", left.messages}}},
                     {std::string(kind_of(object)), std::visit(OfKind{}, object.what)}};
-  if (rates) {
-    json["rates"] = {{"sent_per_second", rates->sent}, {"received_per_second", rates->received}};
-  }
+  if (rates) json["rates"] = as_json(object, *rates);
   return json;
 }
 

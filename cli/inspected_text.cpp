@@ -161,7 +161,21 @@ void add_dead(Page& page, const Inspection& object) {
   page.add("left by dead", text + "; cleaned up by whoever next uses the object");
 }
 
+void add_rates(Page& page, const Inspection& object, const Rates& rates) {
+  const bool is_queue = std::holds_alternative<MessageQueueInspection>(object.what);
+  for (const auto& [in, out] : rates) {
+    page.add("per second",
+             fmt::format("{} {}, {} {}", amount_text(object, in), is_queue ? "sent" : "written",
+                         amount_text(object, out), is_queue ? "received" : "read"));
+  }
+}
+
 }  // namespace
+
+auto amount_text(const Inspection& object, double amount) -> std::string {
+  const bool is_queue = std::holds_alternative<MessageQueueInspection>(object.what);
+  return is_queue ? fmt::format("{:.1f}", amount) : with_byte_unit(amount);
+}
 
 auto as_text(const Seen& seen, const std::optional<Rates>& rates) -> std::string {
   const auto& object = seen.inspection;
@@ -172,10 +186,7 @@ auto as_text(const Seen& seen, const std::optional<Rates>& rates) -> std::string
                                bytes_text(object.file_bytes), bytes_text(object.memory_bytes),
                                object.mode, object.owner, object.group));
   std::visit(AddKind{page}, object.what);
-  if (rates) {
-    page.add("per second",
-             fmt::format("{:.1f} sent, {:.1f} received", rates->sent, rates->received));
-  }
+  if (rates) add_rates(page, object, *rates);
   if (object.participants_at_most != 0) {
     page.add("participants", fmt::format("{} of at most {}", object.participants.size(),
                                          object.participants_at_most));

@@ -20,9 +20,21 @@ namespace {
 using parley::cli::complain;
 using parley::cli::Status;
 
+/// What is wrong where a subcommand, as `new`, wanted one of its own and got another word or none.
+auto why_no_kind(CLI::App& parent) -> std::string {
+  std::string kinds;
+  for (const CLI::App* kind : parent.get_subcommands([](CLI::App*) { return true; })) {
+    kinds += (kinds.empty() ? "" : ", ") + kind->get_name();
+  }
+  const auto words = parent.remaining();
+  const auto what =
+      words.empty() ? "names no kind" : parley::cli::printable(words.front()) + ": no such kind";
+  return what + "; there are " + kinds;
+}
+
 /// What was asked of CLI11 itself, help or the version, goes to standard output; a wrong argument
 /// is one line on standard error.
-auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status {
+auto end_of_parsing(CLI::App& app, const CLI::ParseError& error) -> Status {
   if (error.get_exit_code() == 0) {
     std::ostringstream text;
     std::ostringstream no_errors;
@@ -33,11 +45,19 @@ auto end_of_parsing(const CLI::App& app, const CLI::ParseError& error) -> Status
     return Status::failure;
   }
   std::string who;
-  for (const CLI::App* chosen : app.get_subcommands()) who += chosen->get_name() + ": ";
+  CLI::App* last = &app;
+  for (CLI::App* chosen : app.get_subcommands()) {
+    who += chosen->get_name() + ": ";
+    last = chosen;
+  }
   const auto unknown = app.remaining();
-  const bool is_no_command = app.get_subcommands().empty() && !unknown.empty();
-  const std::string what =
-      is_no_command ? parley::cli::printable(unknown.front()) + ": no such command" : error.what();
+  std::string what = error.what();
+  if (last == &app && !unknown.empty()) {
+    what = parley::cli::printable(unknown.front()) + ": no such command";
+  } else if (last != &app && last->get_require_subcommand_min() > 0 &&
+             last->get_subcommands().empty()) {
+    what = why_no_kind(*last);
+  }
   complain(who + what + "; parley --help tells more");
   return Status::usage;
 }

@@ -18,6 +18,7 @@
 #include "command.hpp"
 #include "guarded.hpp"
 #include "objects.hpp"
+#include "signals.hpp"
 #include "terminal.hpp"
 
 namespace parley::cli {
@@ -79,6 +80,7 @@ class Receiver {
 
   auto run() -> int {
     if (options_.exec) return run_holder(who_, [&](Holder& holder) { return exec(holder); });
+    end_when_interrupted(who_);
     return loop([](auto take) { return take(); },
                 [&](TakenMessage& message) { return write(message); });
   }

@@ -1,6 +1,7 @@
 // parley rm: takes an object's name away.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <memory>
 #include <string>
@@ -18,11 +19,11 @@ namespace {
 struct Options {
   std::string path;
   bool force = false;
+  bool json = false;
 };
 
 /// Empty where there is nothing against it.
-auto why_keep(const std::string& path, bool force) -> std::string {
-  const auto object = inspect(path);
+auto why_keep(const Result<Inspection>& object, bool force) -> std::string {
   if (object) {
     const auto alive = count_alive(*object);
     if (alive == 0 || force) return {};
@@ -34,16 +35,34 @@ auto why_keep(const std::string& path, bool force) -> std::string {
   return why_not_seen(object.error()) + (is_object ? "; --force takes its name away" : "");
 }
 
-auto remove(const std::string& path, bool force) -> bool {
-  auto why = why_keep(path, force);
+auto as_json(const std::string& path, const Result<Inspection>& object) -> std::string {
+  nlohmann::ordered_json json{{"path", path}, {"kind", nullptr}, {"participants_alive", nullptr}};
+  if (object) {
+    json["kind"] = kind_of(*object);
+    json["participants_alive"] = count_alive(*object);
+  }
+  return written(json);
+}
+
+auto run(const Options& options) -> Status {
+  const auto& path = options.path;
+  const auto who = naming("rm", path);
+  const auto object = inspect(path);
+  auto why = why_keep(object, options.force);
   if (why.empty()) {
     // All kinds are files alike.
     const auto gone = SharedMemory::unlink(path);
-    if (gone) return true;
-    why = message(gone.error());
+    if (!gone) why = message(gone.error());
   }
-  complain(naming("rm", path) + ": " + why);
-  return false;
+  if (!why.empty()) {
+    complain(who + ": " + why);
+    return Status::failure;
+  }
+  if (!options.json) return Status::success;
+  const auto told = write_output(as_json(path, object));
+  if (told) return Status::success;
+  complain(who + ": is removed, but standard output: " + message(told.error()));
+  return Status::failure;
 }
 
 }  // namespace
@@ -55,10 +74,8 @@ void add_rm(CLI::App& parley, int& exit_status) {
       ->required()
       ->type_name("");
   rm->add_flag("--force", options->force, "Also while somebody takes part, who then goes on");
-  rm->callback([options, &exit_status] {
-    const bool removed = remove(options->path, options->force);
-    exit_status = static_cast<int>(removed ? Status::success : Status::failure);
-  });
+  rm->add_flag("--json", options->json, "Write what was removed as JSON");
+  rm->callback([options, &exit_status] { exit_status = static_cast<int>(run(*options)); });
 }
 
 }  // namespace parley::cli

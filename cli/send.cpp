@@ -18,6 +18,7 @@
 #include "command.hpp"
 #include "guarded.hpp"
 #include "objects.hpp"
+#include "signals.hpp"
 #include "terminal.hpp"
 
 namespace parley::cli {
@@ -37,6 +38,7 @@ class Sender {
       : options_(options), who_(naming("send", options.path)), deadline_(options.deadline()) {}
 
   auto run() -> int {
+    end_when_interrupted(who_);
     auto opened = options_.create ? MessageQueue::open_or_create(options_.path)
                                   : MessageQueue::open(options_.path);
     if (!opened) {

@@ -1,12 +1,9 @@
 // parley show: what an object says of itself, without taking part in it.
 #include <fmt/format.h>
-#include <poll.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +41,8 @@ class Show {
     if (!before) return static_cast<int>(Status::usage);
     for (;;) {
       const auto start = Deadline::Clock::now();
-      if (const auto signal = sleep(*signals)) return 128 + *signal;
+      const auto next = deadline_after(options_.interval_s.value_or(1));
+      if (const auto signal = signals->taken_until(next)) return 128 + *signal;
       auto after = look();
       if (!after) return static_cast<int>(Status::usage);
       const std::chrono::duration<double> passed = Deadline::Clock::now() - start;
@@ -65,18 +63,6 @@ class Show {
     auto inspection = inspect(options_.path);
     if (inspection) return Seen{.path = options_.path, .inspection = *std::move(inspection)};
     complain(who_ + ": " + why_not_seen(inspection.error()));
-    return std::nullopt;
-  }
-
-  /// The signal that ended it, if one did.
-  auto sleep(Signals& signals) -> std::optional<int> {
-    const auto deadline = deadline_after(options_.interval_s.value_or(1));
-    while (!deadline.has_passed()) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.remaining()).count();
-      pollfd entry{.fd = signals.fd().number(), .events = POLLIN, .revents = 0};
-      poll(&entry, 1, static_cast<int>(std::min<std::int64_t>(left, 1'000'000)));
-      if (const auto signal = signals.taken()) return signal;
-    }
     return std::nullopt;
   }
 

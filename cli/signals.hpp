@@ -5,8 +5,10 @@
 
 #include <initializer_list>
 #include <optional>
+#include <string_view>
 #include <utility>
 
+#include <parley/deadline.hpp>
 #include <parley/error.hpp>
 #include <parley/os/descriptor.hpp>
 
@@ -39,6 +41,8 @@ class Signals {
 
   /// The signal that is to end the command, if one came.
   auto taken() -> std::optional<int>;
+  /// The same, after a sleep until then.
+  auto taken_until(Deadline deadline) -> std::optional<int>;
 
   /// What was blocked before: for a program that is started.
   [[nodiscard]] auto before() const -> const sigset_t& { return before_; }
@@ -68,6 +72,11 @@ class Signals {
 struct Interrupted {
   int signal;
 };
+
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT (those that were not ignored before) end this
+/// process wherever it is, with one line that begins with `who`, and status 128 plus the number.
+/// For a command that may die at any instruction: nothing is cleaned up.
+void end_when_interrupted(std::string_view who);
 
 /// Ignores SIGPIPE and SIGXFSZ for as long as this process runs: a reader of our output that is
 /// gone, or a file over its limit, is an error of the call, told in one line.

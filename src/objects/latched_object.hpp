@@ -5,13 +5,15 @@
 //   static of(body, place_count) -> Result<Table>    checks that the body holds what it says
 //   latch_words() -> shm::LatchWords&
 //   recover() -> Result<void>         finishes what a dead holder of the latch had begun
-//   bury(place) -> Result<void>       undoes and frees all that a dead participant left
+//   bury(place) -> Result<void>       undoes and frees all that a dead participant left; `busy`
+//                                     where its time was over: the rest is for the next
 //   line() -> const WaitingLine&      of the calls that wait
 //   somebody_waits() -> bool          whether `serve` may have something to do
 //   serve(WakeList&) -> Result<void>  lets everybody proceed who can
 //   wake_decided(WakeList&)           wakes all whose wait was decided and who have not seen it
 // and, where something is to be done each time,
 //   enter(), leave()                  after the latch was taken, before it is released
+//   limit_by(TimeLimit&)              after the latch was taken: for the walks under it
 // and, where serving may take long, `serve(WakeList&, TimeLimit&)`, which may break off, and
 //   is_unserved() -> bool             whether it did, and nobody has finished it since
 //   hand_on()                         has somebody who waits do so, without the latch
@@ -157,7 +159,7 @@ class LatchedObject {
   void unlock(Locked& locked) noexcept;
   auto serve(Locked& locked) -> Result<void>;
   auto close(Locked& locked) -> Result<void>;
-  auto catch_up(Deadline deadline, Locked& locked) -> Result<void>;
+  auto catch_up(Locked& locked) -> Result<void>;
   auto await_decision(shm::Waiter& record, Deadline deadline) -> Result<std::uint64_t>;
 
   shm::Segment segment_;
@@ -192,9 +194,10 @@ template <class Table>
   if (!latch().try_acquire()) [[unlikely]]
     orphaned = PARLEY_TRY(lock_slowly(deadline, heir));
   locked.holds_ = true;
+  if constexpr (requires { table_.limit_by(locked.limit_); }) table_.limit_by(locked.limit_);
   if constexpr (requires { table_.enter(); }) table_.enter();
   if (orphaned || has_dead() || is_unserved()) [[unlikely]]
-    return catch_up(deadline, locked);
+    return catch_up(locked);
   return {};
 }
 
@@ -250,14 +253,16 @@ inline auto LatchedObject<Table>::close(Locked& locked) -> Result<void> {
 
 /// Does what the dead, or who had no time any more, have left to be done.
 template <class Table>
-auto LatchedObject<Table>::catch_up(Deadline deadline, Locked& locked) -> Result<void> {
+auto LatchedObject<Table>::catch_up(Locked& locked) -> Result<void> {
   PARLEY_TRY(table_.recover());
   const auto end = segment_.place_count();
   auto at = segment_.next_dead(0);
   while (at < end) {
     if (at == segment_.place()) return failure(Error::corrupt);
     os::await_stillness();
-    PARLEY_TRY(table_.bury(at));
+    const auto buried = table_.bury(at);
+    if (!buried && buried.error() == Error::busy) break;
+    PARLEY_TRY(buried);
     segment_.free_place(at);
     at = segment_.next_dead(at + 1);
     if (locked.limit_.is_over()) break;
@@ -267,9 +272,7 @@ auto LatchedObject<Table>::catch_up(Deadline deadline, Locked& locked) -> Result
   latch().expect_sleepers();
   table_.wake_decided(locked.wakes);
   PARLEY_TRY(serve(locked));
-  if (at == end) return {};
-  const bool in_time = deadline.is_now() || !deadline.has_passed();
-  return failure(in_time ? Error::busy : deadline.error());
+  return at == end ? Result<void>() : failure(locked.limit_.error());
 }
 
 template <class Table>

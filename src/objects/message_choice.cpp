@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "objects/message_table.hpp"
+#include "os/keeper.hpp"
 
 namespace parley {
 
@@ -24,6 +25,12 @@ auto pack_request(shm::MessageRequest request, Selection::Kind kind) -> std::uin
 constexpr std::uint32_t request_bits = 0xff;
 
 }  // namespace
+
+auto MessageTable::step() const noexcept -> Result<void> {
+  // About what it takes where each lies in another page, in nanoseconds.
+  constexpr std::size_t work = 200;
+  return limit_->is_over(work) ? failure(Error::busy) : Result<void>();
+}
 
 /// The first of a list that can be had. `would_block` where there is none.
 auto MessageTable::first_of(const shm::Word& list) const -> Result<std::uint32_t> {
@@ -65,6 +72,7 @@ auto MessageTable::first_in_order(const MessageIndex& index, std::uint64_t key) 
     if (groups_[*group].key.load_relaxed() > key) break;
     const auto found = first_of(groups_[*group].list);
     if (found || found.error() != Error::would_block) return found;
+    PARLEY_TRY(step());
   }
   return failure(Error::would_block);
 }
@@ -77,6 +85,7 @@ auto MessageTable::oldest_except(std::uint64_t tag) const -> Result<std::uint32_
   std::uint64_t best_sequence = 0;
   MessageIndex::Walk walk(tags());
   for (auto group = PARLEY_TRY(walk.next()); group; group = PARLEY_TRY(walk.next())) {
+    PARLEY_TRY(step());
     if (groups_[*group].key.load_relaxed() == tag) continue;
     const auto found = first_of(groups_[*group].list);
     if (!found && found.error() == Error::would_block) continue;
@@ -93,6 +102,7 @@ auto MessageTable::at(std::size_t position) const -> Result<std::uint32_t> {
   auto slot = PARLEY_TRY(first_of(body_.order));
   const Draft nothing;
   for (std::size_t passed = 0; passed < position; ++passed) {
+    PARLEY_TRY(step());
     const auto behind = high_half(slots_[slot].order.load_relaxed());
     const auto next = PARLEY_TRY(next_queued(nothing, &shm::MessageSlot::order, behind));
     if (next == 0) return failure(Error::would_block);
@@ -191,13 +201,27 @@ auto MessageTable::serve_one(WaitingLine::Walk& walk, shm::Waiter& record, std::
   return {};
 }
 
+auto MessageTable::serve(WakeList& wakes, TimeLimit& limit) -> Result<void> {
+  limit_by(limit);
+  const auto served = serve_all(wakes);
+  const bool broken_off = !served && served.error() == Error::busy;
+  if (broken_off != is_unserved()) body_.unserved.store_release(broken_off ? 1 : 0);
+  return broken_off ? Result<void>() : served;
+}
+
+void MessageTable::hand_on() const noexcept {
+  os::fence_all();  // UNSERVED
+  line_.rouse_one();
+}
+
 /// In one pass: nobody who is served makes it possible for another.
-auto MessageTable::serve(WakeList& wakes) -> Result<void> {
+auto MessageTable::serve_all(WakeList& wakes) -> Result<void> {
   if (is_removed()) return line_.turn_away(shm::waiter_removed, wakes);
   for (WaitingLine::Walk walk(line_); !walk.is_at_end();) {
     auto& record = *PARLEY_TRY(walk.here());
     const auto seen = record.state.load_acquire();
     if (shm::is_undecided(seen)) {
+      PARLEY_TRY(step());
       PARLEY_TRY(serve_one(walk, record, seen, wakes));
     } else {
       PARLEY_TRY(walk.free_here());  // cancelled; nothing else is ever linked
@@ -232,6 +256,7 @@ auto MessageTable::held() const -> Result<Held> {
   for (const auto& holding : holdings_) {
     for (auto at = low_half(holding.load_relaxed()); at != 0;) {
       if (at > slots_.size() || ++steps > slots_.size()) return failure(Error::corrupt);
+      PARLEY_TRY(step());
       const auto& slot = slots_[at - 1];
       const bool linked = MessageState::unpack(slot.state.load_relaxed()).sequence != 0;
       ++(linked ? held.taken : held.reserved);
@@ -247,9 +272,11 @@ auto MessageTable::depths() const -> Result<std::vector<TagDepth>> {
   std::size_t steps = 0;
   MessageIndex::Walk walk(tags());
   for (auto group = PARLEY_TRY(walk.next()); group; group = PARLEY_TRY(walk.next())) {
+    PARLEY_TRY(step());
     TagDepth depth{.tag = groups_[*group].key.load_relaxed(), .messages = 0};
     for (auto at = low_half(groups_[*group].list.load_relaxed()); at != 0; ++depth.messages) {
       if (at > slots_.size() || ++steps > slots_.size()) return failure(Error::corrupt);
+      PARLEY_TRY(step());
       const auto behind = high_half(slots_[at - 1].by_tag.load_relaxed());
       at = PARLEY_TRY(next_queued(nothing, &shm::MessageSlot::by_tag, behind));
     }

@@ -113,6 +113,7 @@ auto MessageTable::next_queued(const Draft& draft, Link link, std::uint32_t from
     if (from > slots_.size() || steps > slots_.size()) return failure(Error::corrupt);
     const auto& slot = slots_[from - 1];
     if (is_queued(draft.get(slot.state))) return from;
+    PARLEY_TRY(step());
     from = high_half(draft.get(slot.*link));
   }
   return 0;
@@ -286,6 +287,7 @@ auto MessageTable::settle(std::uint32_t place) -> Result<void> {
   auto at = low_half(holdings_[place].load_relaxed());
   for (std::uint32_t steps = 0; at != 0; ++steps) {
     if (at > slots_.size() || steps > slots_.size()) return failure(Error::corrupt);
+    PARLEY_TRY(step());
     const auto slot = at - 1;
     at = high_half(slots_[slot].held.load_relaxed());
     const auto kind = MessageState::unpack(slots_[slot].state.load_relaxed()).kind;
@@ -310,6 +312,7 @@ auto MessageTable::bury(std::uint32_t place) -> Result<void> {
     const auto state = MessageState::unpack(slots_[first - 1].state.load_relaxed());
     if (state.place != place) break;
     PARLEY_TRY(bury_message(first - 1, state.kind));
+    PARLEY_TRY(step());
   }
   return failure(Error::corrupt);
 }

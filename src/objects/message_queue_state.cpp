@@ -34,8 +34,8 @@ auto MessageQueue::State::of(shm::Segment segment) -> Result<std::shared_ptr<Sta
 auto MessageQueue::State::begin(Locked& locked, Deadline deadline) -> Result<void> {
   PARLEY_TRY(locked.take(deadline));
   if (__atomic_load_n(&unsettled_, __ATOMIC_RELAXED)) [[unlikely]] {
-    __atomic_store_n(&unsettled_, false, __ATOMIC_RELAXED);
     PARLEY_TRY(table().settle(segment().place()));
+    __atomic_store_n(&unsettled_, false, __ATOMIC_RELAXED);
   }
   if (table().is_trimming()) [[unlikely]]
     PARLEY_TRY(trim());
@@ -84,8 +84,10 @@ auto MessageQueue::State::call(const MessageTable::Wish& wish, Deadline deadline
         wanted = table().wanted();
       } else if (done.error() == Error::would_block && !deadline.is_now()) {
         record = PARLEY_TRY(line_up(locked, [&] { return table().enqueue(wish, caller()); }));
+      } else if (segment().is_lost()) {
+        return failure(Error::corrupt);
       } else {
-        return failure(segment().is_lost() ? Error::corrupt : done.error());
+        return failure(done.error() == Error::busy ? locked.limit().error() : done.error());
       }
     }
     if (segment().is_lost()) return failure(Error::corrupt);

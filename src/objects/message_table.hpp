@@ -14,7 +14,10 @@
 //                nothing else is; `load` counts it.
 //             I4 a group without messages is in its tree only if it is the one that `tags` or
 //                `priorities` names, or that of dead letters.
-//             I5 whenever the latch is free, no call in the line could proceed (but see Crash).
+//             I5 whenever the latch is free, no call in the line could proceed (but see Crash), or
+//                `unserved` is set: see objects/semaphore_table.hpp, which has the edge UNSERVED.
+// Limits      A walk over more than the line's records ends with the call's time: `busy`, and
+//             nothing has happened.
 // Crash       A holder that dies between its change and the serving of the line breaks I5; whoever
 //             takes the latch over serves. What the dead held is put back by `bury`, what they had
 //             reserved is freed, and their calls leave the line.
@@ -30,6 +33,7 @@
 
 #include "objects/message_arena.hpp"
 #include "objects/message_index.hpp"
+#include "objects/time_limit.hpp"
 #include "objects/waiting_line.hpp"
 #include "shm/draft.hpp"
 #include "shm/layout/message_queue.hpp"
@@ -79,9 +83,19 @@ class MessageTable {
   }
   [[nodiscard]] auto somebody_waits() const noexcept -> bool { return !line_.is_empty(); }
 
+  /// For all walks until the latch is released.
+  void limit_by(TimeLimit& limit) noexcept { limit_ = &limit; }
+
   auto recover() -> Result<void>;
+  /// `busy`: not all of it, since the time is over.
   auto bury(std::uint32_t place) -> Result<void>;
-  auto serve(WakeList& wakes) -> Result<void>;
+  /// Lets everybody proceed who can, or until the time is over: then `is_unserved`.
+  auto serve(WakeList& wakes, TimeLimit& limit) -> Result<void>;
+  [[nodiscard]] auto is_unserved() const noexcept -> bool {
+    return body_.unserved.load_acquire() != 0;  // UNSERVED
+  }
+  /// Has somebody who waits go on serving.
+  void hand_on() const noexcept;
   void wake_decided(WakeList& wakes) const noexcept;
   auto remove(WakeList& wakes) -> Result<void>;
 
@@ -257,6 +271,10 @@ class MessageTable {
   auto tell(shm::Draft& draft, Caller caller) -> Result<void>;
   void end_listener(shm::Draft& draft);
 
+  /// `busy` where the time is over. For each step of a walk over what may be as long as the queue.
+  [[nodiscard]] auto step() const noexcept -> Result<void>;
+
+  auto serve_all(WakeList& wakes) -> Result<void>;
   auto serve_one(WaitingLine::Walk& walk, shm::Waiter& record, std::uint64_t seen, WakeList& wakes)
       -> Result<void>;
   auto read_wish(shm::Waiter& record) const -> Result<Wish>;
@@ -274,6 +292,7 @@ class MessageTable {
   std::span<shm::MessageGroup> groups_;
   MessageArena arena_;
   WaitingLine line_;
+  TimeLimit* limit_ = nullptr;  ///< Of who holds the latch.
   MessageMark wanted_{};
   bool tells_ = false;  ///< Whether the listener was told in this round of the latch.
 };

@@ -10,10 +10,11 @@
 
 namespace parley {
 
-/// Until the call's own deadline; or for `shm::patience`, where it has none or a later one.
+/// Until the call's own deadline; or for `shm::patience`, where it has none or a later one. What it
+/// ends fails with `busy`, for the object to tell the call's own error.
 class TimeLimit {
  public:
-  explicit TimeLimit(Deadline deadline) noexcept : until_(deadline) {}
+  explicit TimeLimit(Deadline deadline) noexcept : deadline_(deadline), until_(deadline) {}
 
   [[nodiscard]] auto is_over() noexcept -> bool {
     work_ = 0;
@@ -34,7 +35,14 @@ class TimeLimit {
     return work_ > work_between_clocks && is_over();
   }
 
+  /// What a call fails with that this ended: its deadline's error where that has passed.
+  [[nodiscard]] auto error() const noexcept -> Error {
+    const bool in_time = deadline_.is_now() || !deadline_.has_passed();
+    return in_time ? Error::busy : deadline_.error();
+  }
+
  private:
+  Deadline deadline_;
   Deadline until_;
   std::size_t work_ = 0;
   bool begun_ = false;

@@ -98,6 +98,7 @@ auto queue_body() -> Layout {
            FIELD(backed_groups),
            FIELD(backed_arena),
            FIELD(trims),
+           FIELD(unserved),
            FIELD(bytes),
            FIELD(dead_letter_tag),
            FIELD(messages),

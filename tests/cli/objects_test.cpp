@@ -1,5 +1,6 @@
 // parley new, ls, show and rm.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,8 +94,9 @@ TEST_CASE("new refuses what it cannot make, and leaves nothing behind") {
   const TempDir directory;
   check_made({"new", "mutex", directory / "taken"});
   check_refused({"new", "mutex", directory / "taken"}, 2, "is there already");
-  check_refused({"new"}, 2, "A subcommand is required");
-  check_refused({"new", "pigeon", directory / "x"}, 2, "A subcommand is required");
+  const std::string kinds = "; there are mutex, semaphores, memory, stream, queue;";
+  check_refused({"new"}, 2, "new: names no kind" + kinds);
+  check_refused({"new", "pigeon", directory / "x"}, 2, "new: pigeon: no such kind" + kinds);
   check_refused({"new", "mutex", directory / "x", "--mode", "999"}, 2, "999 is no mode");
   check_refused({"new", "semaphores", directory / "x"}, 2, "VALUE is required");
   check_refused({"new", "semaphores", directory / "x", "40000"}, 2, "new: ");
@@ -182,6 +184,34 @@ TEST_CASE("show --watch goes on until Ctrl-C, which is status 130") {
   CHECK(watching.finish().status == 130);
 }
 
+TEST_CASE("show and ls tell how much a stream and a queue carry") {
+  const TempDir directory;
+  make_all(directory);
+  const Command carrying({"pipe", "--write", directory / "stream"},
+                         [] { dup2(open("/dev/zero", O_RDONLY), STDIN_FILENO); });
+  const Command draining({"pipe", "--read", directory / "stream"},
+                         [] { dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO); });
+  while (shown(directory / "stream").at("stream").at("rings").at(0).at("read_bytes") == 0) {
+  }
+  const auto shown_once =
+      json::parse(run({"show", directory / "stream", "--json", "--interval", "0.3"}).output);
+  const auto& ring = shown_once.at("rates").at("rings").at(0);
+  CHECK(ring.at("written_bytes_per_second") > 0.0);
+  CHECK(ring.at("read_bytes_per_second") > 0.0);
+  const auto listed =
+      json::parse(run({"ls", directory.path(), "--json", "--interval", "0.3"}).output);
+  CHECK_FALSE(listed.at(0).contains("rates"));
+  CHECK(listed.at(2).at("rates").at("sent_per_second") == 0.0);
+  CHECK(listed.at(4).at("rates").at("rings").at(0).at("read_bytes_per_second") > 0.0);
+  for (const auto& words : {Words{"show", directory / "stream", "--interval", "0.1"},
+                            Words{"ls", directory.path(), "--interval", "0.1"}}) {
+    const auto text = run(words).output;
+    CHECK(text.find(words.front() == "show" ? "per second" : "IN/S") != std::string::npos);
+  }
+  carrying.signal_all(SIGKILL);
+  draining.signal_all(SIGKILL);
+}
+
 TEST_CASE("rm removes objects that nobody uses, and nothing else") {
   const TempDir directory;
   make_all(directory);
@@ -194,7 +224,13 @@ TEST_CASE("rm removes objects that nobody uses, and nothing else") {
   check_refused({"rm", directory / "a mutex"}, 1, "--force");
   CHECK(std::filesystem::exists(directory / "a mutex"));
   check_made({"rm", directory / "a mutex", "--force"});
-  for (const auto* name : {"semaphores", "memory", "stream", "queue"})
-    check_made({"rm", directory / name});
+  for (const auto* name : {"semaphores", "memory", "stream"}) check_made({"rm", directory / name});
+  const auto told = json::parse(run({"rm", directory / "queue", "--json"}).output);
+  CHECK(told.at("path") == directory / "queue");
+  CHECK(told.at("kind") == "queue");
+  CHECK(told.at("participants_alive") == 0);
+  const auto refused = run({"rm", directory / "queue", "--json"});
+  CHECK(refused.status == 1);
+  CHECK(refused.output.empty());
   CHECK(std::distance(std::filesystem::directory_iterator(directory.path()), {}) == 1);
 }

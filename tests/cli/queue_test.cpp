@@ -44,9 +44,10 @@ class Queue {
     CHECK(outcome.status == 0);
     return outcome.output;
   }
-  [[nodiscard]] auto messages() const -> int {
-    return json::parse(run({"show", path, "--json"}).output).at("queue").at("messages").get<int>();
+  [[nodiscard]] auto shown() const -> json {
+    return json::parse(run({"show", path, "--json"}).output).at("queue");
   }
+  [[nodiscard]] auto messages() const -> int { return shown().at("messages").get<int>(); }
 
   TempDir directory;
   std::string path = directory / "queue";
@@ -191,6 +192,21 @@ TEST_CASE("kill -9 of a worker ends its command, and another worker gets the job
   CHECK(told.at("redeliveries") == 8);
 }
 
+TEST_CASE("send that waits for room ends by Ctrl-C with one line, and has sent nothing") {
+  const Queue queue({"--messages", "1"});
+  CHECK(queue.send({"one"}).status == 0);
+  Command sender(queue.words("send", {"two"}));
+  while (queue.shown().at("senders_waiting") == 0) {
+  }
+  sender.signal_all(SIGINT);
+  const auto outcome = sender.finish();
+  CHECK(outcome.status == 130);
+  CHECK(outcome.has_one_line_of_errors());
+  CHECK(outcome.errors.find("interrupted by signal 2") != std::string::npos);
+  CHECK(queue.received({}) == "one\n");
+  CHECK(queue.messages() == 0);
+}
+
 TEST_CASE("recv --follow goes on until Ctrl-C and loses nothing") {
   const Queue queue;
   for (const Words& how : {Words{}, Words{"--exec", "cat; echo"}}) {
@@ -202,9 +218,10 @@ TEST_CASE("recv --follow goes on until Ctrl-C and loses nothing") {
     CHECK(queue.send({"two"}).status == 0);
     CHECK(follower.line(2) == "two");
     follower.signal_all(SIGINT);
-    const int status = follower.finish().status;
-    const bool interrupted = status == 130 || status == -SIGINT;
-    CHECK(interrupted);
+    const auto outcome = follower.finish();
+    CHECK(outcome.status == 130);
+    CHECK(outcome.has_one_line_of_errors());
+    CHECK(outcome.errors.find("interrupted by signal 2") != std::string::npos);
     CHECK_FALSE(follower.has_processes());
     CHECK(queue.send({"three"}).status == 0);
     CHECK(queue.recv({"--tag", "0"}).output.ends_with("three\n"));

@@ -1,81 +1,57 @@
 // Sets whose words were all forged to fit together, at the worst: how long they hold a call.
 #include <doctest/doctest.h>
 #include <sched.h>
-#include <sys/mman.h>
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <parley/inspect.hpp>
 #include <parley/semaphore_set.hpp>
 
+#include "hostile/forged_memory.hpp"
 #include "objects/semaphore_table.hpp"
-#include "os/futex.hpp"
-#include "shm/layout/segment.hpp"
 #include "support/small_filesystem.hpp"
 
 using namespace std::chrono_literals;
 using namespace parley;
+using parley::test::ForgedMemory;
+using parley::test::within;
 
 namespace {
 
-/// What a busy machine may add to each call.
-constexpr auto slack = 1s;
-
 /// A set and all of its words.
-class ForgedSet {
+class ForgedSet : public ForgedMemory {
  public:
   ForgedSet(std::uint32_t count, const SemaphoreSetOptions& options, std::string_view name = {})
-      : set(make(std::vector<std::uint16_t>(count, 0), options, name)),
-        shape_({.count = count,
-                .operations = options.operations,
-                .waiters = options.waiters,
-                .place_count = options.participants + 1}),
-        size_bytes_(shm::body_offset(shape_.place_count) + shape_.body_bytes()) {
-    memory_ = static_cast<std::byte*>(mmap(nullptr, size_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                           set.descriptor().number(), 0));
-    REQUIRE(memory_ != MAP_FAILED);
-  }
-  ForgedSet(const ForgedSet&) = delete;
-  auto operator=(const ForgedSet&) -> ForgedSet& = delete;
-  ~ForgedSet() { munmap(memory_, size_bytes_); }
+      : ForgedSet(make(std::vector<std::uint16_t>(count, 0), options, name),
+                  {.count = count,
+                   .operations = options.operations,
+                   .waiters = options.waiters,
+                   .place_count = options.participants + 1}) {}
 
   [[nodiscard]] auto table() const -> SemaphoreTable {
-    const auto body_at = shm::body_offset(shape_.place_count);
-    return SemaphoreTable::of({memory_ + body_at, shape_.body_bytes()}, shape_.place_count).value();
-  }
-
-  /// All participants but the first are dead.
-  void kill_all_others() {
-    auto* const places = reinterpret_cast<shm::Place*>(memory_ + shm::places_offset);
-    for (std::uint32_t at = 2; at < shape_.place_count; ++at) {
-      places[at].life.store_relaxed(shm::dead_life);
-    }
-    auto& header = *reinterpret_cast<shm::SegmentHeader*>(memory_);
-    header.places_used.store_relaxed(shape_.place_count);
-    header.arrivals.fetch_add_acq_rel(1);
-    os::futex_wake(header.arrivals.futex_word(), 1000);
+    return SemaphoreTable::of(body(), place_count()).value();
   }
 
   SemaphoreSet set;
 
  private:
+  ForgedSet(SemaphoreSet made, const shm::SemaphoreSetShape& shape)
+      : ForgedMemory(made.descriptor(), shape.place_count, shape.body_bytes()),
+        set(std::move(made)) {}
+
   static auto make(const std::vector<std::uint16_t>& values, const SemaphoreSetOptions& options,
                    std::string_view name) -> SemaphoreSet {
     return (name.empty() ? SemaphoreSet::create(values, options)
                          : SemaphoreSet::create(name, values, options))
         .value();
   }
-
-  shm::SemaphoreSetShape shape_;
-  std::size_t size_bytes_;
-  std::byte* memory_ = nullptr;
 };
 
 constexpr std::uint32_t waiters_at_most = 0xffff;
@@ -107,20 +83,6 @@ void fill(const SemaphoreTable& table) {
   }
   table.body().line.last.store_relaxed(line.count());
   table.body().line.first.store_relaxed(1);
-}
-
-/// Makes the call; it must take no longer than that.
-template <class Call>
-auto within(std::chrono::nanoseconds limit, const char* name, Call call) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = call();
-  const auto took = std::chrono::steady_clock::now() - start;
-  INFO(name);
-  CHECK(took < limit + slack);
-  std::printf(
-      "%s: %lld ms\n", name,
-      static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
-  return result;
 }
 
 constexpr SemaphoreOperation give{.index = 0, .delta = 1};

@@ -194,6 +194,33 @@ TEST_CASE("who waits when the queue is removed is turned away from it") {
       search(2)));
 }
 
+TEST_CASE("who could have a message when serving was broken off is served by somebody else") {
+  auto bounds = search(1);
+  bounds.breaks = 3;
+  for (const bool gives_up : {false, true}) {
+    const auto first = gives_up ? Deadline::after(std::chrono::hours(1)) : Deadline::never();
+    check_sound(explore(
+        gives_up ? "messages broken off, and one gives up" : "messages broken off",
+        [first]() -> SteppedRun {
+          auto queue = make_queue();
+          auto got = std::make_shared<std::size_t>(0);
+          return {.threads = {{[queue, first, got] {
+                                if (receive((*queue)[0], first) != '\0') ++*got;
+                              }},
+                              {[queue, got] {
+                                CHECK(receive((*queue)[1]) != '\0');
+                                ++*got;
+                              }},
+                              {[queue] {
+                                CHECK(send((*queue)[2], 'a'));
+                                CHECK(send((*queue)[2], 'b'));
+                              }}},
+                  .check = [queue, got] { check_left(*queue, 2 - *got, 2 - *got); }};
+        },
+        bounds));
+  }
+}
+
 TEST_CASE("a wake-up of a receiver that is not sent is found") {
   const auto found =
       explore("mutant: no wake-up for a message",

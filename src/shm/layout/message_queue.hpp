@@ -1,7 +1,7 @@
 // The body of a MessageQueue.
 //
-//   0    MessageQueueBody        256   what changes, then what does not
-//   256  JournalEntry × message_journal_entries
+//   0    MessageQueueBody        264   what changes, then what does not
+//   320  JournalEntry × message_journal_entries
 //        ArenaClasses                  where the arena's free blocks are
 //        holdings × place_count        8 each: the list of what a participant holds
 //        Waiter × waiters              32 + 24 each
@@ -30,7 +30,7 @@
 
 namespace parley::shm {
 
-inline constexpr std::uint32_t message_queue_version = 2;
+inline constexpr std::uint32_t message_queue_version = 3;
 
 using Word = Atomic<std::uint64_t>;
 
@@ -58,6 +58,7 @@ struct MessageQueueBody {
   Word backed_groups;
   Word backed_arena;  ///< In units.
   Word trims;         ///< How often memory was given back; odd while it is under way.
+  Word unserved;      ///< 1: serving those who wait was broken off.
   // From here on nothing changes after creation.
   Word bytes;
   Word dead_letter_tag;
@@ -94,19 +95,20 @@ static_assert(offsetof(MessageQueueBody, backed_slots) == 152);
 static_assert(offsetof(MessageQueueBody, backed_groups) == 160);
 static_assert(offsetof(MessageQueueBody, backed_arena) == 168);
 static_assert(offsetof(MessageQueueBody, trims) == 176);
-static_assert(offsetof(MessageQueueBody, bytes) == 184);
-static_assert(offsetof(MessageQueueBody, dead_letter_tag) == 192);
-static_assert(offsetof(MessageQueueBody, messages) == 200);
-static_assert(offsetof(MessageQueueBody, message_bytes) == 204);
-static_assert(offsetof(MessageQueueBody, waiters) == 208);
-static_assert(offsetof(MessageQueueBody, redeliveries) == 212);
-static_assert(offsetof(MessageQueueBody, has_dead_letters) == 216);
-static_assert(offsetof(MessageQueueBody, note) == 220);
-static_assert(offsetof(MessageQueueBody, backed_waiters) == 224);
-static_assert(offsetof(MessageQueueBody, listener) == 232);
-static_assert(offsetof(MessageQueueBody, told) == 240);
-static_assert(offsetof(MessageQueueBody, told_by) == 248);
-static_assert(sizeof(MessageQueueBody) == 256 && std::is_standard_layout_v<MessageQueueBody>);
+static_assert(offsetof(MessageQueueBody, unserved) == 184);
+static_assert(offsetof(MessageQueueBody, bytes) == 192);
+static_assert(offsetof(MessageQueueBody, dead_letter_tag) == 200);
+static_assert(offsetof(MessageQueueBody, messages) == 208);
+static_assert(offsetof(MessageQueueBody, message_bytes) == 212);
+static_assert(offsetof(MessageQueueBody, waiters) == 216);
+static_assert(offsetof(MessageQueueBody, redeliveries) == 220);
+static_assert(offsetof(MessageQueueBody, has_dead_letters) == 224);
+static_assert(offsetof(MessageQueueBody, note) == 228);
+static_assert(offsetof(MessageQueueBody, backed_waiters) == 232);
+static_assert(offsetof(MessageQueueBody, listener) == 240);
+static_assert(offsetof(MessageQueueBody, told) == 248);
+static_assert(offsetof(MessageQueueBody, told_by) == 256);
+static_assert(sizeof(MessageQueueBody) == 264 && std::is_standard_layout_v<MessageQueueBody>);
 
 /// Two halves of a word: indexes, mostly.
 constexpr auto low_half(std::uint64_t word) -> std::uint32_t {
@@ -314,7 +316,7 @@ struct MessageQueueShape {
   std::uint32_t place_count;
 
   // Offsets in the body, and its end, in bytes.
-  [[nodiscard]] constexpr auto journal() const -> std::size_t { return 256; }
+  [[nodiscard]] constexpr auto journal() const -> std::size_t { return 320; }
   [[nodiscard]] constexpr auto arena_classes() const -> std::size_t {
     return journal() + message_journal_entries * sizeof(JournalEntry);
   }
