@@ -10,8 +10,9 @@
 
 namespace parley::cli {
 
-/// A new space, among the objects with bare names, or where others can go. It is kept by this process and those that it
-/// forks: by a lock that ends with the last of them, and that no program inherits.
+/// A new space, among the objects with bare names, or where others can go. It is kept by this
+/// process and those that it forks: by a lock that ends with the last of them, and that no program
+/// inherits.
 class PrivateSpace {
  public:
   /// Makes one. Removes those first whose keepers have all been killed.
