@@ -21,6 +21,7 @@ auto counts_of(const Inspection& object) -> std::optional<std::vector<Flow>> {
   const auto* const stream = std::get_if<StreamInspection>(&object.what);
   if (stream == nullptr) return std::nullopt;
   std::vector<Flow> rings;
+  rings.reserve(stream->rings.size());
   for (const auto& ring : stream->rings) {
     rings.push_back({.in = static_cast<double>(ring.written_bytes),
                      .out = static_cast<double>(ring.read_bytes)});
