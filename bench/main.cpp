@@ -1,4 +1,5 @@
 // parley_bench: every benchmark, one after the other.
+#include "drop_in.hpp"
 #include "message_queue.hpp"
 #include "objects.hpp"
 #include "os.hpp"
@@ -9,5 +10,6 @@ auto main() -> int {
   parley::bench::objects();
   parley::bench::streams();
   parley::bench::message_queues();
+  parley::bench::drop_in();
   return 0;
 }

@@ -326,6 +326,7 @@ PARLEY_COMPAT auto fopen64(const char* path, const char* mode) -> FILE* {
 }
 
 // Those of programs that were built with _FORTIFY_SOURCE.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): their names.
 
 PARLEY_COMPAT auto __open_2(const char* path, int flags) -> int {
   return compat::is_ours(path, flags) ? compat::open_ours(path, flags)
@@ -346,5 +347,6 @@ PARLEY_COMPAT auto __openat64_2(int directory, const char* path, int flags) -> i
   return compat::is_ours(path, flags) ? compat::open_ours(path, flags)
                                       : compat::next_openat64_2.get()(directory, path, flags);
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 #endif

@@ -232,7 +232,6 @@ auto SemaphoreTable::serve_all(WakeList& wakes, TimeLimit& limit) -> Result<bool
     const auto seen = record.state.load_acquire();
     const Caller caller{.place = record.place.load_relaxed(),
                         .process = record.process.load_relaxed()};
-    if (caller.place >= shape_.place_count) return failure(Error::corrupt);
     if (!shm::is_undecided(seen)) {
       // Cancelled; nothing else is ever linked.
       PARLEY_TRY(walk.free_here());
