@@ -1,5 +1,6 @@
 #include "drop_in.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <optional>
@@ -112,16 +113,16 @@ void drop_in() {
     }
   }
   const OwnSpace again;
-  Running few(again);
-  few.measure(by_key_of_few);
-  const auto of_few = [&] { return few.measure(by_key_of_few); };
-  std::vector<double> before;
-  for (int i = 0; i < 201; ++i) before.push_back(of_few());
-  few.measure(by_key_of_many);
-  std::vector<double> after;
-  for (int i = 0; i < 201; ++i) after.push_back(few.measure(by_key_of_many));
-  fmt::print("semget of a key: {:.0f} ns among 10 sets, {:.0f} ns among 16,384\n",
-             quantile(before, 0.5), quantile(after, 0.5));
+  Running running(again);
+  const auto median_of = [&](int number) {
+    running.measure(number);  // makes the sets
+    std::vector<double> all(201);
+    std::ranges::generate(all, [&] { return running.measure(number); });
+    return quantile(all, 0.5);
+  };
+  const double few = median_of(by_key_of_few);
+  const double many = median_of(by_key_of_many);
+  fmt::print("semget of a key: {:.0f} ns among 10 sets, {:.0f} ns among 16,384\n", few, many);
 }
 
 }  // namespace parley::bench

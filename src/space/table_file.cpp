@@ -152,11 +152,11 @@ auto TableFile::look(Look look) const -> decltype(look()) {
   }
   // Somebody is at it for long, or has died there.
   decltype(look()) seen{};
-  static_cast<void>(while_locked([&](Locked&) -> Result<void> {
+  const auto looked = while_locked([&](Locked&) -> Result<void> {
     seen = look();
     return {};
-  }));
-  return seen;
+  });
+  return looked ? seen : decltype(look()){};
 }
 
 auto TableFile::find(key_t key) const -> std::optional<SpaceEntry> {

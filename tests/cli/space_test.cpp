@@ -45,8 +45,8 @@ class Filled {
     const auto nothing = [](const SpaceEntry&, const std::string&) { return Result<void>(); };
     add(SpaceKind::semaphores, 3, nothing);
     add(SpaceKind::memory, 4096, nothing);
-    std::ofstream(space_.posix_queues() + "jobs");
-    std::ofstream(space_.posix_semaphores() + "gate");
+    std::ofstream(space_.posix_queues() + "jobs") << "";
+    std::ofstream(space_.posix_semaphores() + "gate") << "";
     std::ofstream(space_.posix_memory() + "picture") << "1234567";
   }
 
@@ -54,9 +54,10 @@ class Filled {
   auto ipcs() const -> json {
     return json::parse(run({"ipcs", "--json", "--space", path_}).output);
   }
-  auto ipcrm(std::vector<std::string> what) const -> parley::test::Run {
-    what.insert(what.begin(), {"ipcrm", "--space", path_});
-    return run(what);
+  auto ipcrm(const std::vector<std::string>& what) const -> parley::test::Run {
+    std::vector<std::string> all{"ipcrm", "--space", path_};
+    all.insert(all.end(), what.begin(), what.end());
+    return run(all);
   }
 
  private:
@@ -147,7 +148,7 @@ TEST_CASE("space show tells of limits and objects, space rm removes all of it") 
 
 TEST_CASE("space rm removes nothing but a space") {
   const TempDir directory;
-  std::ofstream(directory / "file");
+  std::ofstream(directory / "file") << "";
   const auto refused = run({"space", "rm", directory / ""});
   CHECK(refused.status == 1);
   CHECK(refused.has_one_line_of_errors());

@@ -38,7 +38,7 @@ class TableWorld {
         [](const SpaceEntry&) { return Result<void>(); },
         [](const SpaceEntry&, const std::string& path) -> Result<void> {
           if (std::filesystem::exists(path)) return failure(Error::exists);
-          std::ofstream{path};
+          std::ofstream{path} << "";
           return {};
         });
   }

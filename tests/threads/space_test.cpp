@@ -30,6 +30,7 @@ TEST_CASE("of all who make an object of one key exactly one does, each time") {
   std::atomic<int> lost = 0;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(thread_count);
     for (int i = 0; i < thread_count; ++i) {
       threads.emplace_back([&] {
         for (key_t key = 1; key <= keys; ++key) {
@@ -41,7 +42,7 @@ TEST_CASE("of all who make an object of one key exactly one does, each time") {
                                      .process = getpid()},
                                     {.uid = geteuid(), .gid = getegid(), .groups = {}}, {},
                                     [](const SpaceEntry&, const std::string& path) {
-                                      std::ofstream{path};
+                                      std::ofstream{path} << "";
                                       return Result<void>();
                                     });
           if (id) {

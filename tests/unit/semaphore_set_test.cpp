@@ -22,7 +22,6 @@ using parley::Semaphore;
 using parley::SemaphoreOperation;
 using parley::SemaphoreSet;
 using parley::SemaphoreSetOptions;
-using parley::test::TempDir;
 using Values = std::vector<std::uint16_t>;
 using Operations = std::vector<SemaphoreOperation>;
 
