@@ -181,7 +181,8 @@ class MessageQueue {
 
   // All of these: `removed` if the queue is removed, also while they wait. `no_space` if they would
   // have to wait and as many as the queue takes already do. `would_block` under `Deadline::now()`
-  // where they would have to wait.
+  // where they would have to wait. `busy` where others hold the queue up, or have left so much to
+  // be cleaned up, that the call's time is over before its turn; nothing has happened then.
 
   /// Copies a message in, waiting for room. `message_too_long` over the queue's longest.
   auto send(std::span<const std::byte> message, const MessageOptions& options, Deadline deadline)
