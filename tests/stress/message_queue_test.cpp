@@ -122,7 +122,7 @@ void receive_messages(MessageQueue& queue, Ledger& ledger) {
   for (std::uint64_t round = 0; !is_over(ledger); ++round) {
     auto taken = queue.take(selection_for(round), Deadline::after(20ms));
     if (!taken) {
-      // `busy`: there were more dead to bury than there was time.
+      // `busy`: others held the queue, or the right to come to it, for too long.
       REQUIRE((taken.error() == Error::timed_out || taken.error() == Error::busy));
       continue;
     }
