@@ -23,9 +23,7 @@ namespace parley::compat {
 template <class Object>
 class Handles {
  public:
-  using Open = Result<Object> (*)(const std::string& path);
-
-  constexpr Handles(SpaceKind kind, Open open) noexcept : kind_(kind), open_(open) {}
+  constexpr explicit Handles(SpaceKind kind) noexcept : kind_(kind) {}
 
  private:
   struct Handle {
@@ -97,11 +95,20 @@ class Handles {
     return (bits * 2 & wanted) == wanted ? Result<void>() : failure(Error::access_denied);
   }
 
+  /// It goes by its name: programs close what they have not opened, and have more objects than
+  /// descriptors.
+  static auto open(const std::string& path) -> Result<Object> {
+    auto object = Object::open(path);
+    if (!object)
+      return failure(object.error() == Error::not_found ? Error::removed : object.error());
+    const auto closed = object->close_descriptor();
+    return closed ? std::move(object) : failure(closed.error());
+  }
+
   /// Opens it and enters.
   auto attach(const SpaceTable& table, std::atomic<Handle*>& slot, int id) -> Result<Handle*>;
 
   SpaceKind kind_;
-  Open open_;
   std::array<std::atomic<Handle*>, 32768> slots_{};
 };
 
@@ -124,7 +131,7 @@ auto Handles<Object>::attach(const SpaceTable& table, std::atomic<Handle*>& slot
   const Opening opening;
   Handle* handle = slot.load(std::memory_order_acquire);
   if (handle != nullptr && enter(*handle, id)) return handle;  // another thread was faster
-  auto object = PARLEY_TRY(open_(table.path_of(id)));
+  auto object = PARLEY_TRY(open(table.path_of(id)));
   // Nobody new uses the old one, which is removed: who still does is about to leave. But who forked
   // in a signal handler inherited uses that never end.
   if (handle != nullptr) {

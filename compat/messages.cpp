@@ -32,23 +32,13 @@ struct Message {
 /// What cannot be reached by a pointer.
 constexpr auto bad_address = static_cast<Error>(EFAULT);
 
-constexpr std::uint32_t participants = 511;  // what one page has room for
-constexpr std::uint32_t waiters = 1024;
-
 // How far IPC_SET can raise `msg_qbytes`: as far as Linux, whose number is an int. It costs address
 // space alone, no memory.
 constexpr std::uint64_t bytes_unless_more = std::uint64_t{1} << 31U;
 constexpr std::uint64_t messages_unless_more = std::uint64_t{1} << 20U;
 constexpr std::uint64_t messages_at_most = std::uint64_t{1} << 24U;
 
-auto open(const std::string& path) -> Result<MessageQueue> {
-  auto queue = MessageQueue::open(path);
-  if (!queue) return failure(queue.error() == Error::not_found ? Error::removed : queue.error());
-  const auto closed = queue->close_descriptor();
-  return closed ? std::move(queue) : failure(closed.error());
-}
-
-constinit Handles<MessageQueue> queues(SpaceKind::messages, open);
+constinit Handles<MessageQueue> queues(SpaceKind::messages);
 
 auto shape_of(const SpaceLimits& limits) -> MessageQueueLimits {
   return {.bytes = std::max({limits.msgmnb, limits.msgmax, bytes_unless_more}),
@@ -172,10 +162,6 @@ auto receive(int id, Message* message, std::size_t bytes, long type, int flags) 
   return static_cast<ssize_t>(got->copied_bytes);
 }
 
-auto seconds(const std::optional<std::chrono::sys_seconds>& time) -> std::int64_t {
-  return time ? time->time_since_epoch().count() : 0;
-}
-
 /// IPC_STAT, MSG_STAT and MSG_STAT_ANY.
 auto stat(SpaceTable& table, int name, Named named, msqid_ds* status) -> int {
   const auto entry = entry_to_read(table, name, named);
@@ -187,8 +173,8 @@ auto stat(SpaceTable& table, int name, Named named, msqid_ds* status) -> int {
   told.msg_ctime = entry->changed;
   if (const auto queue = queues.use(entry->id, 0)) {
     if (const auto known = (*queue)->status()) {
-      told.msg_stime = seconds(known->last_send);
-      told.msg_rtime = seconds(known->last_receive);
+      told.msg_stime = as_seconds(known->last_send);
+      told.msg_rtime = as_seconds(known->last_receive);
       told.__msg_cbytes = known->bytes;
       told.msg_qnum = known->messages;
       told.msg_qbytes = known->bytes_at_most;
@@ -198,11 +184,6 @@ auto stat(SpaceTable& table, int name, Named named, msqid_ds* status) -> int {
   }
   *status = told;
   return named == Named::by_id ? 0 : entry->id;
-}
-
-template <class Number>
-auto number(Number value) -> int {
-  return static_cast<int>(std::min<std::uint64_t>(value, std::numeric_limits<int>::max()));
 }
 
 /// Of all queues, as each says of itself.
@@ -218,24 +199,24 @@ void count_messages(const SpaceTable& table, int highest_index, msginfo& told) {
     messages += queue->messages;
     bytes += queue->bytes;
   }
-  told.msgmap = number(messages);
-  told.msgtql = number(bytes);
+  told.msgmap = as_int(messages);
+  told.msgtql = as_int(bytes);
 }
 
 auto info(const Space& space, const SpaceTable& table, int command, msginfo* info) -> int {
   const auto& limits = space.limits();
   const auto status = table.status();
   msginfo told{};
-  told.msgmni = number(limits.msgmni);
-  told.msgmax = number(limits.msgmax);
-  told.msgmnb = number(limits.msgmnb);
+  told.msgmni = as_int(limits.msgmni);
+  told.msgmax = as_int(limits.msgmax);
+  told.msgmnb = as_int(limits.msgmnb);
   // Of no meaning: as <linux/msg.h> defines them.
   told.msgssz = 16;
   told.msgseg = 0xffff;
   told.msgpool = 32000 * 16384 / 1024;
   told.msgmap = told.msgtql = 16384;
   if (command == MSG_INFO) {
-    told.msgpool = number(status.count);
+    told.msgpool = as_int(status.count);
     count_messages(table, status.highest_index, told);
   }
   if (is_bad(info)) return fail(EFAULT);

@@ -5,7 +5,6 @@
 // library's own function; one of these that is to be written to is EACCES, since the limits of a
 // space are set when it is made.
 #undef _FORTIFY_SOURCE
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -16,7 +15,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -26,30 +24,11 @@
 #include <string_view>
 
 #include "export.hpp"
+#include "next.hpp"
 #include "process.hpp"
 
 namespace parley::compat {
 namespace {
-
-/// The C library's own function of a name.
-template <class Function>
-class Next {
- public:
-  constexpr explicit Next(const char* name) noexcept : name_(name) {}
-  // open(2) may be called in a handler of a signal, dlsym(3) may not: looked up at the start.
-  auto get() noexcept -> Function* {
-    auto* known = function_.load(std::memory_order_relaxed);
-    if (known == nullptr) [[unlikely]] {
-      known = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name_));
-      function_.store(known, std::memory_order_relaxed);
-    }
-    return known;
-  }
-
- private:
-  const char* name_;
-  std::atomic<Function*> function_{nullptr};
-};
 
 using Open = int(const char*, int, ...);
 using OpenAt = int(int, const char*, int, ...);

@@ -25,17 +25,7 @@ union Argument {
   seminfo* info;
 };
 
-constexpr std::uint32_t participants = 511;  // what one page has room for
-constexpr std::uint32_t waiters = 1024;
-
-auto open(const std::string& path) -> Result<SemaphoreSet> {
-  auto set = SemaphoreSet::open(path);
-  if (!set) return failure(set.error() == Error::not_found ? Error::removed : set.error());
-  const auto closed = set->close_descriptor();
-  return closed ? std::move(set) : failure(closed.error());
-}
-
-constinit Handles<SemaphoreSet> sets(SpaceKind::semaphores, open);
+constinit Handles<SemaphoreSet> sets(SpaceKind::semaphores);
 
 auto make(const SpaceEntry& entry, const std::string& path, const SpaceLimits& limits)
     -> Result<void> {
@@ -132,10 +122,6 @@ auto operate(int id, const sembuf* operations, size_t count, const timespec* tim
   return operate(id, {operations, count}, deadline);
 }
 
-auto seconds(std::chrono::sys_seconds time) -> std::int64_t {
-  return time.time_since_epoch().count();
-}
-
 /// IPC_STAT, SEM_STAT and SEM_STAT_ANY.
 auto stat(SpaceTable& table, int name, Named named, semid_ds* status) -> int {
   const auto entry = entry_to_read(table, name, named);
@@ -147,8 +133,8 @@ auto stat(SpaceTable& table, int name, Named named, semid_ds* status) -> int {
   told.sem_ctime = entry->changed;
   if (const auto set = sets.use(entry->id, 0)) {
     if (const auto known = (*set)->status()) {
-      if (known->last_operation) told.sem_otime = seconds(*known->last_operation);
-      told.sem_ctime = std::max<std::int64_t>(told.sem_ctime, seconds(known->last_change));
+      told.sem_otime = as_seconds(known->last_operation);
+      told.sem_ctime = std::max<std::int64_t>(told.sem_ctime, as_seconds(known->last_change));
     }
   }
   *status = told;
@@ -158,19 +144,16 @@ auto stat(SpaceTable& table, int name, Named named, semid_ds* status) -> int {
 auto info(const Space& space, const SpaceTable& table, int command, seminfo* info) -> int {
   if (is_bad(info)) return fail(EFAULT);
   const auto& limits = space.limits();
-  const auto number = [](std::uint64_t value) {
-    return static_cast<int>(std::min<std::uint64_t>(value, std::numeric_limits<int>::max()));
-  };
   const auto status = table.status();
   constexpr int undo_bytes = 20;
   seminfo told{};
-  told.semmap = told.semmns = told.semmnu = number(limits.semmns);
-  told.semmni = number(limits.semmni);
-  told.semmsl = number(limits.semmsl);
-  told.semopm = told.semume = number(limits.semopm);
+  told.semmap = told.semmns = told.semmnu = as_int(limits.semmns);
+  told.semmni = as_int(limits.semmni);
+  told.semmsl = as_int(limits.semmsl);
+  told.semopm = told.semume = as_int(limits.semopm);
   told.semusz = command == SEM_INFO ? static_cast<int>(status.count) : undo_bytes;
   told.semvmx = SemaphoreSet::highest_value;
-  told.semaem = command == SEM_INFO ? number(status.total) : SemaphoreSet::highest_value;
+  told.semaem = command == SEM_INFO ? as_int(status.total) : SemaphoreSet::highest_value;
   *info = told;
   return std::max(status.highest_index, 0);
 }

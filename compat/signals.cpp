@@ -10,8 +10,6 @@
 
 #include "signals.hpp"
 
-#include <dlfcn.h>
-
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -20,6 +18,7 @@
 #include <parley/deadline.hpp>
 
 #include "export.hpp"
+#include "next.hpp"
 
 namespace parley::compat {
 
@@ -78,19 +77,8 @@ void run_handler(int signal, siginfo_t* information, void* context) {
   // NOLINTEND(performance-no-int-to-ptr)
 }
 
-using Sigaction = int (*)(int, const struct sigaction*, struct sigaction*);
-constinit Sigaction next_sigaction = nullptr;
-
-/// The C library's, or that of whoever stands between. Found before the program can be in a handler
-/// of ours; several threads may find it at once.
-auto next() noexcept -> Sigaction {
-  auto found = __atomic_load_n(&next_sigaction, __ATOMIC_RELAXED);
-  if (found == nullptr) {
-    found = reinterpret_cast<Sigaction>(dlsym(RTLD_NEXT, "sigaction"));
-    __atomic_store_n(&next_sigaction, found, __ATOMIC_RELAXED);
-  }
-  return found;
-}
+// Found at the start, before the program can be in a handler of ours.
+constinit Next<int(int, const struct sigaction*, struct sigaction*)> next("sigaction");
 
 /// Signals that no handler can be set for, some of them the C library's own.
 auto is_beyond_us(int signal) noexcept -> bool {
@@ -107,7 +95,7 @@ void show_own(struct sigaction& action, std::uint64_t word) noexcept {
 }
 
 auto set_action(int signal, const struct sigaction* action, struct sigaction* old) noexcept -> int {
-  if (is_beyond_us(signal)) return next()(signal, action, old);
+  if (is_beyond_us(signal)) return next.get()(signal, action, old);
   auto& entry = handlers[static_cast<std::size_t>(signal)];
   auto before = __atomic_load_n(&entry, __ATOMIC_ACQUIRE);
   // With SA_SIGINFO too: both fields are one.
@@ -121,7 +109,8 @@ auto set_action(int signal, const struct sigaction* action, struct sigaction* ol
     before = __atomic_exchange_n(&entry, pack(*action), __ATOMIC_ACQ_REL);
   }
   struct sigaction found{};
-  const int result = next()(signal, handled ? &ours : action, old != nullptr ? &found : nullptr);
+  const int result =
+      next.get()(signal, handled ? &ours : action, old != nullptr ? &found : nullptr);
   if (result != 0) {
     if (handled) __atomic_store_n(&entry, before, __ATOMIC_RELEASE);
     return result;
@@ -187,7 +176,7 @@ auto set_disposition(int signal, Handler disposition) noexcept -> Handler {
 }
 
 [[gnu::constructor]] void find_next() {
-  static_cast<void>(next());
+  static_cast<void>(next.get());
 }
 
 }  // namespace

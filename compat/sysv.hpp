@@ -4,12 +4,20 @@
 #include <sys/ipc.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <functional>
+#include <limits>
+#include <optional>
 
 #include "export.hpp"
 #include "process.hpp"
 
 namespace parley::compat {
+
+constexpr std::uint32_t participants = 511;  // of a set or a queue: what one page has room for
+constexpr std::uint32_t waiters = 1024;
 
 /// The file of an object can be opened by all whom its mode lets do anything with it: to take part
 /// is to write to it. What each of them may do is looked at by the drop-in itself.
@@ -18,6 +26,15 @@ constexpr auto file_mode(mode_t mode) -> mode_t {
   if ((mode & 060U) != 0) of_file |= 060U;
   if ((mode & 06U) != 0) of_file |= 06U;
   return of_file;
+}
+
+/// As the kernel's structures have numbers.
+inline auto as_int(std::uint64_t value) -> int {
+  return static_cast<int>(std::min<std::uint64_t>(value, std::numeric_limits<int>::max()));
+}
+/// 0: never.
+inline auto as_seconds(const std::optional<std::chrono::sys_seconds>& time) -> std::int64_t {
+  return time ? time->time_since_epoch().count() : 0;
 }
 
 void tell(const SpaceEntry& entry, ipc_perm& permissions);
