@@ -141,6 +141,7 @@ TEST_CASE("a handler that waits may be interrupted itself, and the outer wait en
   static SemaphoreSet* inner;
   static Error inner_error;
   auto outer = Semaphore::create(0).value();
+  auto ready = Semaphore::create(0).value();
   const std::array<std::uint16_t, 1> none{0};
   auto second = SemaphoreSet::create(none).value();
   inner = &second;
@@ -151,9 +152,15 @@ TEST_CASE("a handler that waits may be interrupted itself, and the outer wait en
       inner_error =
           error_of(inner->operate({.index = 0, .delta = -1}, Deadline::never().or_signal()));
     });
+    // It takes part in both, so that it sleeps for nothing else.
+    REQUIRE(error_of(outer.wait(Deadline::now())) == Error::would_block);
+    REQUIRE(error_of(second.operate({.index = 0, .delta = -1}, Deadline::now())) ==
+            Error::would_block);
+    REQUIRE(ready.post());
     REQUIRE(error_of(outer.wait(Deadline::never().or_signal())) == Error::interrupted);
     REQUIRE(inner_error == Error::interrupted);
   });
+  REQUIRE(ready.wait(Deadline::never()));
   wait_until_asleep(peer.pid());
   ::kill(peer.pid(), SIGUSR1);
   while (second.status().value().waiting != 1) std::this_thread::yield();
